@@ -1,0 +1,171 @@
+"""Settings of the demo project. What differs between installations comes from the environment."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def _seconds(name: str, default: timedelta) -> timedelta:
+    return timedelta(seconds=env.float(name, default=default.total_seconds()))
+
+
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+
+_KNOWN_SECRET = "insecure-secret-for-debugging-only-do-not-use-it-anywhere-else"  # noqa: S105
+SECRET_KEY = env.str("SECRET_KEY", default=_KNOWN_SECRET if DEBUG else "")
+if not DEBUG and (len(SECRET_KEY) < 32 or SECRET_KEY == _KNOWN_SECRET):
+    raise ImproperlyConfigured(
+        "Set SECRET_KEY to a random text of at least 32 characters: whoever knows it can make"
+        " tokens. Or set DEBUG=1 to try the project out."
+    )
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_crontab",
+    "tokens",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "project" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+DATABASES = {
+    "default": env.db("DATABASE_URL", default="sqlite:///db.sqlite3")
+    | {"ATOMIC_REQUESTS": env.bool("ATOMIC_REQUESTS", default=False)}
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # cron runs in the home directory: a relative name must mean the same file there.
+    DATABASES["default"]["NAME"] = str(BASE_DIR / DATABASES["default"]["NAME"])
+    # Readers go on while somebody writes, writers wait for each other, and a transaction takes
+    # the write lock at its start: taking it half-way fails at once instead of waiting.
+    DATABASES["default"]["OPTIONS"] = {
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+if DATABASES["default"]["ENGINE"].endswith("mysql"):
+    DATABASES["default"]["OPTIONS"] = {"charset": "utf8mb4"}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_I18N = True
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "var" / "static"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.api.authentication.JWTAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.ScopedRateThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"tokens": env.str("THROTTLE_RATE", default="") or None},
+    "NUM_PROXIES": env.int("NUM_PROXIES", default=0),
+}
+
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": _seconds("ACCESS_TOKEN_LIFETIME", timedelta(minutes=5)),
+    "REFRESH_TOKEN_LIFETIME": _seconds("REFRESH_TOKEN_LIFETIME", timedelta(days=1)),
+    "LEEWAY": env.float("LEEWAY", default=0),
+    "ROTATE_REFRESH_TOKENS": True,
+    "AUTH_TOKEN_CLASSES": ["tokens.jwt.AccessToken"],
+    "TOKEN_OBTAIN_SERIALIZER": "tokens.api.serializers.TokenObtainPairSerializer",
+    "TOKEN_REFRESH_SERIALIZER": "tokens.api.serializers.TokenRefreshSerializer",
+    "TOKEN_VERIFY_SERIALIZER": "tokens.api.serializers.TokenVerifySerializer",
+    "TOKEN_BLACKLIST_SERIALIZER": "tokens.api.serializers.TokenBlacklistSerializer",
+    "SLIDING_TOKEN_OBTAIN_SERIALIZER": "tokens.api.serializers.TokenObtainSlidingSerializer",
+    "SLIDING_TOKEN_REFRESH_SERIALIZER": "tokens.api.serializers.TokenRefreshSlidingSerializer",
+}
+
+TOKENS_CLEANUP_INTERVAL = _seconds("TOKENS_CLEANUP_INTERVAL", timedelta(hours=24))
+TOKENS_CLEANUP_MARGIN = _seconds("TOKENS_CLEANUP_MARGIN", timedelta(minutes=5))
+
+# A constant hourly tick; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up, so changing it
+# never changes the hash by which django-crontab finds the job. Install with
+# `manage.py crontab add -v0`; without -v0 it may crash half-way when a job has changed.
+CRONJOBS = [("7 * * * *", "tokens.schedule.crontab.tick")]
+CRONTAB_DJANGO_PROJECT_NAME = env.str("CRONTAB_PROJECT_NAME", default="django-token-blacklist")
+CRONTAB_DJANGO_SETTINGS_MODULE = "project.settings"
+CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "django-token-blacklist",
+    "DESCRIPTION": "Log in, refresh and log out, with tokens that can be revoked.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="WARNING")},
+}
+
+if not DEBUG:
+    SECURE_CONTENT_TYPE_NOSNIFF = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("HTTPS_ONLY", default=True)
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=False)
+    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0)

@@ -1,0 +1,76 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AbstractUser, User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
+
+PASSWORD = "correct horse battery staple"
+
+NOT_STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "SET ")
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., AbstractUser]:
+    def make(username: str = "ada", **fields: Any) -> AbstractUser:
+        return User.objects.create_user(username, password=PASSWORD, **fields)
+
+    return make
+
+
+@pytest.fixture
+def user(make_user: Callable[..., AbstractUser]) -> AbstractUser:
+    return make_user()
+
+
+@pytest.fixture
+def api() -> APIClient:
+    return APIClient()
+
+
+class Login:
+    """A client that has logged in through the API."""
+
+    def __init__(self, user: AbstractUser) -> None:
+        self.api = APIClient()
+        answer = self.api.post("/api/token/", {"username": user.username, "password": PASSWORD})
+        assert answer.status_code == 200, answer.json()
+        self.access = answer.json()["access"]
+        self.refresh_token = answer.json()["refresh"]
+
+    def me(self, access: str | None = None) -> Any:
+        return self.api.get("/api/me/", HTTP_AUTHORIZATION=f"Bearer {access or self.access}")
+
+    def refresh(self, refresh: str | None = None) -> Any:
+        return self.api.post("/api/token/refresh/", {"refresh": refresh or self.refresh_token})
+
+    def logout(self) -> Any:
+        return self.api.post("/api/logout/", {"refresh": self.refresh_token})
+
+
+@pytest.fixture
+def log_in(db: None) -> Callable[[AbstractUser], Login]:
+    return Login
+
+
+class Statements(list[str]):
+    """The SQL statements that ran, without the brackets of transactions."""
+
+
+@pytest.fixture
+def statements() -> Callable[[], Any]:
+    @contextmanager
+    def record() -> Iterator[Statements]:
+        found = Statements()
+        with CaptureQueriesContext(connection) as captured:
+            yield found
+        found.extend(
+            query["sql"]
+            for query in captured.captured_queries
+            if not query["sql"].upper().startswith(NOT_STATEMENTS)
+        )
+
+    return record

@@ -1,0 +1,22 @@
+"""The demo project's settings, made fit for tests: fast passwords, a real file for SQLite."""
+
+import os
+
+os.environ["DEBUG"] = "1"
+
+from project.settings import *  # noqa: F403
+from project.settings import BASE_DIR, DATABASES, INSTALLED_APPS
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Threads of a test must meet in the same database, which they do not in memory.
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    (BASE_DIR / "var").mkdir(exist_ok=True)
+    DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}
+DATABASES["default"]["CONN_MAX_AGE"] = 0
+
+INSTALLED_APPS = [*INSTALLED_APPS]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}

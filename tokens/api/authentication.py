@@ -1,0 +1,84 @@
+"""Who is asking: simplejwt's authentication classes, and is the token revoked."""
+
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.utils.translation import gettext as _
+from rest_framework_simplejwt import authentication as base
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import Token
+from rest_framework_simplejwt.utils import get_md5_hash_password
+
+from .. import blacklist
+from ..claims import Claims
+from ..exceptions import TokenMalformed, TokenRevoked, UserUnknown
+from ..jwt import MAX_TOKEN_BYTES, ODD_CLAIM, deferred_question
+from .errors import DATABASE_ERRORS, unavailable
+
+
+class _Checked(base.JWTAuthentication):
+    """Verify the token without the blacklist, which ``get_user`` asks for every token class."""
+
+    def get_validated_token(self, raw_token: bytes) -> Token:
+        if len(raw_token) > MAX_TOKEN_BYTES:
+            raise InvalidToken(_("Token is too long"))
+        try:
+            with deferred_question():
+                return super().get_validated_token(raw_token)
+        except ODD_CLAIM as error:
+            raise InvalidToken from error
+
+    def claims(self, token: Token) -> Claims:
+        """Return the token's claims; 401 for malformed ones, or when it names no user."""
+        try:
+            claims = Claims.of(token)
+        except TokenMalformed as error:
+            raise InvalidToken(_(str(error))) from error
+        if claims.user_id is None:
+            raise InvalidToken(_("Token contained no recognizable user identification"))
+        return claims
+
+
+class JWTAuthentication(_Checked):
+    """Authenticate by a token that is not revoked, its user read and checked in one statement.
+
+    Refuses every revoked token whatever AUTH_TOKEN_CLASSES says, with 401 and simplejwt's shape;
+    503 when the database can't be read.
+    """
+
+    def get_user(self, validated_token: Token) -> AbstractBaseUser:
+        claims = self.claims(validated_token)
+        try:
+            user = blacklist.user_of(claims)
+        except DATABASE_ERRORS as error:
+            raise unavailable() from error
+        except TokenRevoked as error:
+            raise InvalidToken(_(str(error))) from error
+        except UserUnknown as error:
+            raise AuthenticationFailed(_("User not found"), code="user_not_found") from error
+        if api_settings.CHECK_USER_IS_ACTIVE and not user.is_active:
+            raise AuthenticationFailed(_("User is inactive"), code="user_inactive")
+        if api_settings.CHECK_REVOKE_TOKEN:
+            self._check_password(user, validated_token)
+        return user
+
+    def _check_password(self, user: AbstractBaseUser, token: Token) -> None:
+        if token.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
+            raise AuthenticationFailed(
+                _("The user's password has been changed."), code="password_changed"
+            )
+
+
+class JWTStatelessUserAuthentication(_Checked, base.JWTStatelessUserAuthentication):
+    """Authenticate by a token that is not revoked, without reading its user. One statement."""
+
+    def get_user(self, validated_token: Token) -> Any:
+        claims = self.claims(validated_token)
+        try:
+            blacklist.check(claims)
+        except DATABASE_ERRORS as error:
+            raise unavailable() from error
+        except TokenRevoked as error:
+            raise InvalidToken(_(str(error))) from error
+        return super().get_user(validated_token)

@@ -1,0 +1,34 @@
+"""Where a request comes from."""
+
+import ipaddress
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
+
+from ..sessions import Client
+
+
+def client_of(request: Request | None) -> Client:
+    """Return the address and user agent of a request; an empty Client without one.
+
+    The address is the peer's. A header names it only where DRF's NUM_PROXIES says how many
+    proxies of ours append to it: then the entry that the outermost of them added, which a client
+    can't forge.
+    """
+    if request is None:
+        return Client()
+    agent = "".join(filter(str.isprintable, request.META.get("HTTP_USER_AGENT", "")))
+    return Client(ip_address=_address(request.META), user_agent=agent)
+
+
+def _address(meta: dict[str, Any]) -> str | None:
+    address = meta.get("REMOTE_ADDR", "")
+    forwarded = meta.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    proxies = api_settings.NUM_PROXIES
+    if proxies and forwarded != [""]:
+        address = forwarded[-min(proxies, len(forwarded))]
+    try:
+        return str(ipaddress.ip_address(address.strip()))
+    except ValueError:  # a Unix socket has no address
+        return None

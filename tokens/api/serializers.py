@@ -1,0 +1,94 @@
+"""simplejwt's serializers over our token classes, with its answers.
+
+They also serve a project that keeps simplejwt's views and names these in ``SIMPLE_JWT``
+(``TOKEN_OBTAIN_SERIALIZER`` and so on).
+"""
+
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from rest_framework import serializers
+from rest_framework_simplejwt import serializers as base
+from rest_framework_simplejwt.exceptions import AuthenticationFailed
+from rest_framework_simplejwt.settings import api_settings
+
+from .. import sessions
+from ..conf import simplejwt
+from ..exceptions import UserInactive, UserUnknown
+from ..jwt import AnyToken, RefreshToken, SlidingToken, deferred_question, simplejwt_errors
+from .client import client_of
+
+
+class TokenObtainPairSerializer(base.TokenObtainPairSerializer):
+    """Log in: an access and a refresh token of a new session."""
+
+    token_class = RefreshToken
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        with sessions.used_by(client_of(self.context.get("request"))):
+            return super().validate(attrs)
+
+
+class TokenObtainSlidingSerializer(base.TokenObtainSlidingSerializer):
+    """Log in: a sliding token."""
+
+    token_class = SlidingToken
+
+
+class TokenRefreshSlidingSerializer(base.TokenRefreshSlidingSerializer):
+    """A sliding token for a longer time, under the same jti."""
+
+    token_class = SlidingToken
+
+
+class TokenRefreshSerializer(base.TokenRefreshSerializer):
+    """A new access token, and with ROTATE_REFRESH_TOKENS the one next refresh token."""
+
+    token_class = RefreshToken
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        with deferred_question():
+            refresh = self.token_class(attrs["refresh"])
+        try:
+            with sessions.used_by(client_of(self.context.get("request"))), simplejwt_errors():
+                refresh.use(self.may_log_in)
+        except UserUnknown as error:
+            raise AuthenticationFailed(str(error), code="user_not_found") from error
+        except UserInactive as error:
+            raise AuthenticationFailed(
+                self.error_messages["no_active_account"], code="no_active_account"
+            ) from error
+        data = {"access": str(refresh.access_token)}
+        if simplejwt.ROTATE_REFRESH_TOKENS:
+            data["refresh"] = str(refresh)
+        return data
+
+    def may_log_in(self, user: AbstractBaseUser) -> bool:
+        """Return whether simplejwt's USER_AUTHENTICATION_RULE lets the user in."""
+        return bool(api_settings.USER_AUTHENTICATION_RULE(user))
+
+
+class TokenVerifySerializer(base.TokenVerifySerializer):
+    """Whether a token of any type would be accepted."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        AnyToken(attrs["token"])
+        return {}
+
+
+class TokenBlacklistSerializer(base.TokenBlacklistSerializer):
+    """Log out by refresh token, answered alike however often it is asked."""
+
+    token_class = RefreshToken
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        with deferred_question():
+            refresh = self.token_class(attrs["refresh"])
+        refresh.blacklist()
+        return {}
+
+
+class LogoutSerializer(serializers.Serializer[Any]):
+    """The token that says which login to end; the Authorization header serves as well."""
+
+    refresh = serializers.CharField(required=False)

@@ -1,0 +1,104 @@
+"""The endpoints. They write outside request transactions, so an answer means: committed."""
+
+from typing import Any
+
+from django.db import connections, transaction
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from rest_framework import status
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework_simplejwt import views as base
+from rest_framework_simplejwt.exceptions import DetailDictMixin, InvalidToken, TokenError
+from rest_framework_simplejwt.settings import api_settings
+
+from .. import sessions
+from ..jwt import RefreshToken, claims_for_logout
+from . import serializers
+from .authentication import JWTAuthentication
+from .errors import DATABASE_ERRORS, unavailable, with_code
+
+
+class NoTokenGiven(DetailDictMixin, APIException):
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_detail = _("Give a refresh token in the body or a token in the Authorization header.")
+    default_code = "token_required"
+
+
+@method_decorator(never_cache, name="dispatch")
+class TokenView(base.TokenViewBase):
+    """An endpoint about tokens: not cached, not in a request transaction, throttled by scope."""
+
+    throttle_scope = "tokens"
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().dispatch(request, *args, **kwargs)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, DATABASE_ERRORS):
+            exc = unavailable()
+        return with_code(super().handle_exception(exc))
+
+
+# After a write DRF's error handling would roll a request transaction back, and a success would be
+# answered before it is committed.
+for _alias in connections:
+    TokenView.dispatch = transaction.non_atomic_requests(using=_alias)(TokenView.dispatch)
+
+
+class TokenObtainPairView(TokenView):
+    """Log in with a user name and a password; answers an access and a refresh token."""
+
+    serializer_class = serializers.TokenObtainPairSerializer
+
+
+class TokenRefreshView(TokenView):
+    """Exchange a refresh token for a new access token, and with rotation a new refresh token."""
+
+    serializer_class = serializers.TokenRefreshSerializer
+
+
+class TokenVerifyView(TokenView):
+    """Ask whether a token of any type would be accepted."""
+
+    serializer_class = serializers.TokenVerifySerializer
+
+
+class TokenBlacklistView(TokenView):
+    """Log out with a refresh token, as simplejwt's endpoint of this name does."""
+
+    serializer_class = serializers.TokenBlacklistSerializer
+
+
+class LogoutView(TokenView):
+    """Log out here: end the login that the given token belongs to.
+
+    Takes a refresh token in the body or the token of the Authorization header, expired or not.
+    """
+
+    serializer_class = serializers.LogoutSerializer
+
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        types: set[str | None] = {RefreshToken.token_type}
+        raw: str | bytes | None = serializer.validated_data.get("refresh")
+        if raw is None:
+            types = {token.token_type for token in api_settings.AUTH_TOKEN_CLASSES}
+            raw = self._from_header(request)
+        try:
+            claims = claims_for_logout(raw, types=types)
+        except TokenError as error:
+            raise InvalidToken(error.args[0]) from error
+        sessions.end(claims)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _from_header(self, request: Request) -> bytes:
+        authentication = JWTAuthentication()
+        header = authentication.get_header(request)
+        raw = authentication.get_raw_token(header) if header else None
+        if raw is None:
+            raise NoTokenGiven
+        return raw

@@ -1,0 +1,179 @@
+"""Revoke tokens and ask about them: the only writer of blacklist entries.
+
+State only ever goes from live to revoked. Revoking twice is a no-op with the same answer, and a
+question never writes. Everything happens on the database that ``router.db_for_write`` names for
+the blacklist, so that no lagging replica answers for it.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.db import IntegrityError, router, transaction
+from django.db.models import Exists, Field
+
+from .claims import Claims
+from .conf import simplejwt
+from .exceptions import TokenRevoked, UserUnknown
+from .keys import key_for
+from .models import BlacklistEntry
+
+Reason = BlacklistEntry.Reason
+Scope = BlacklistEntry.Scope
+
+
+def database() -> str:
+    """Return the alias of the database that holds the truth about revocation."""
+    return router.db_for_write(BlacklistEntry)
+
+
+def revoke_token(
+    claims: Claims, *, reason: str = Reason.REVOKED, using: str | None = None
+) -> tuple[BlacklistEntry, bool]:
+    """Refuse the one token with these claims from now on.
+
+    Returns the entry and whether it is new. Revoked before: the old entry, at most extended.
+    """
+    entry = BlacklistEntry(
+        key=key_for(Scope.TOKEN, claims.jti, issuer=claims.issuer),
+        scope=Scope.TOKEN,
+        subject=_readable(claims.jti),
+        user_id=user_pk(claims),
+        reason=reason,
+        expires_at=claims.expires_at,
+    )
+    return _write(entry, using or database())
+
+
+def revoke_session(
+    sid: str,
+    *,
+    issuer: str,
+    expires_at: datetime,
+    user_pk: object = None,
+    reason: str = Reason.REVOKED,
+    using: str | None = None,
+) -> tuple[BlacklistEntry, bool]:
+    """Refuse every token of the session ``sid``, the last of which ends at ``expires_at``.
+
+    Returns the entry and whether it is new. The session's row is the business of
+    ``sessions.end``, which calls this.
+    """
+    entry = BlacklistEntry(
+        key=key_for(Scope.SESSION, sid, issuer=issuer),
+        scope=Scope.SESSION,
+        subject=_readable(sid),
+        user_id=user_pk,
+        reason=reason,
+        expires_at=expires_at,
+    )
+    return _write(entry, using or database())
+
+
+def claim(claims: Claims, *, using: str | None = None) -> None:
+    """Use up a token that may be used once; raise TokenRevoked if somebody else did.
+
+    The insert is the decision: of any number of callers the unique key lets one through.
+    """
+    _, created = revoke_token(claims, reason=Reason.ROTATED, using=using)
+    if not created:
+        raise TokenRevoked
+
+
+def is_revoked(claims: Claims, *, using: str | None = None) -> bool:
+    """Return whether an entry refuses a token with these claims. Costs one statement."""
+    return BlacklistEntry.objects.using(using or database()).refusing(claims).exists()
+
+
+def check(claims: Claims, *, using: str | None = None) -> None:
+    """Raise TokenRevoked if an entry refuses a token with these claims."""
+    if is_revoked(claims, using=using):
+        raise TokenRevoked
+
+
+def user_of(claims: Claims) -> AbstractBaseUser:
+    """Return the user that the claims name, asking the blacklist in the same statement.
+
+    Raises UserUnknown, and TokenRevoked if an entry refuses the token. Users that are read from
+    another database than the blacklist cost a second statement.
+    """
+    field, value = _user_lookup(claims)
+    users = get_user_model()._default_manager.all()
+    together = users.db == database()
+    if together:
+        refused = BlacklistEntry.objects.using(users.db).refusing(claims)
+        users = users.annotate(_refused=Exists(refused))
+    try:
+        user = users.get(**{field.name: value})
+    except ObjectDoesNotExist:
+        raise UserUnknown from None
+    if user._refused if together else is_revoked(claims):
+        raise TokenRevoked
+    if not is_user(user, claims):
+        raise UserUnknown
+    return user
+
+
+def is_user(user: AbstractBaseUser, claims: Claims) -> bool:
+    """Return whether the claims name exactly this user; what the ORM would coerce does not."""
+    return str(getattr(user, simplejwt.USER_ID_FIELD)) == claims.user_id
+
+
+def user_pk(claims: Claims) -> object:
+    """Return the primary key of the user that the claims name, or None.
+
+    Costs nothing where tokens name users by primary key (whether the user still exists is not
+    asked), one statement where ``USER_ID_FIELD`` is another field.
+    """
+    try:
+        field, value = _user_lookup(claims)
+    except UserUnknown:
+        return None
+    if field.primary_key:
+        return value
+    users = get_user_model()._default_manager.filter(**{field.name: value})
+    return users.values_list("pk", flat=True).first()
+
+
+def _user_lookup(claims: Claims) -> tuple["Field[Any, Any]", object]:
+    options = get_user_model()._meta
+    name = simplejwt.USER_ID_FIELD
+    field = options.pk if name == "pk" else options.get_field(name)
+    try:
+        value = field.to_python(claims.user_id)
+    except ValidationError as error:
+        raise UserUnknown from error
+    if value is None:
+        raise UserUnknown
+    return field, value
+
+
+def _write(entry: BlacklistEntry, using: str) -> tuple[BlacklistEntry, bool]:
+    try:
+        with transaction.atomic(using):
+            entry.save(force_insert=True, using=using)
+    except IntegrityError:
+        known = _extend(entry.key, entry.expires_at, using)
+        if known is None:
+            raise
+        return known, False
+    return entry, True
+
+
+def _extend(key: UUID, expires_at: datetime, using: str) -> BlacklistEntry | None:
+    entries = BlacklistEntry.objects.using(using).filter(key=key)
+    # Locking, because in a transaction at REPEATABLE READ a plain read may not see the row yet.
+    with transaction.atomic(using):
+        entry = entries.select_for_update().first()
+        if entry is not None and entry.expires_at < expires_at:
+            entries.filter(expires_at__lt=expires_at).update(expires_at=expires_at)
+            entry.expires_at = expires_at
+    return entry
+
+
+def _readable(subject: str) -> str:
+    """Return any text as printable ASCII that fits the column; a usual id comes out unchanged."""
+    return subject.encode("unicode_escape").decode("ascii")[:255]

@@ -1,0 +1,97 @@
+"""What a token says about itself, read once and typed.
+
+Claims are hostile input even under a good signature (RFC 8725, section 3.11): another service may
+share the key. Whatever can't be read exactly makes the token malformed, never a guess.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from . import clock
+from .conf import simplejwt
+from .exceptions import TokenMalformed
+
+SID_CLAIM = "sid"
+
+
+class HasPayload(Protocol):
+    """A decoded token; simplejwt's ``Token`` is one."""
+
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims that revocation goes by.
+
+    ``expires_at`` is the last moment at which this token, or one refreshed from it under the same
+    id, could be accepted, not counting the verifier's leeway after it.
+    """
+
+    jti: str
+    sid: str | None
+    user_id: str | None
+    issuer: str
+    issued_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, token: HasPayload) -> "Claims":
+        """Return the claims of a decoded token.
+
+        Raises TokenMalformed for a claim that is missing or can't be what its name says.
+        """
+        payload = token.payload
+        return cls(
+            jti=_text(payload, simplejwt.JTI_CLAIM),
+            sid=_text(payload, SID_CLAIM) if SID_CLAIM in payload else None,
+            user_id=_user_id(payload),
+            issuer=simplejwt.ISSUER or _issuer(payload),
+            issued_at=clock.from_epoch(math.floor(_seconds(payload, "iat", default=0))),
+            expires_at=_expires_at(token),
+        )
+
+
+def _text(payload: Mapping[str, Any], claim: str) -> str:
+    value = payload.get(claim)
+    if not isinstance(value, str) or not value:
+        raise TokenMalformed(claim)
+    return value
+
+
+def _user_id(payload: Mapping[str, Any]) -> str | None:
+    claim = simplejwt.USER_ID_CLAIM
+    value = payload.get(claim)
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # simplejwt before 5.5 wrote integers
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise TokenMalformed(claim)
+    return value
+
+
+def _issuer(payload: Mapping[str, Any]) -> str:
+    return _text(payload, "iss") if "iss" in payload else ""
+
+
+def _seconds(payload: Mapping[str, Any], claim: str, *, default: float | None = None) -> float:
+    value = payload.get(claim, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise TokenMalformed(claim)
+    return float(min(max(value, 0), clock.LAST_EPOCH))
+
+
+def _expires_at(token: HasPayload) -> datetime:
+    exp = _seconds(token.payload, "exp")
+    refresh_claim = simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM
+    if refresh_claim in token.payload:
+        # A sliding token keeps its jti when it is refreshed, at the latest a leeway after the
+        # refresh limit, and then lives for one more lifetime.
+        lifetime = getattr(token, "lifetime", None) or simplejwt.SLIDING_TOKEN_LIFETIME
+        last_refresh = _seconds(token.payload, refresh_claim) + simplejwt.LEEWAY.total_seconds()
+        exp = max(exp, last_refresh + lifetime.total_seconds())
+    return clock.from_epoch(exp)

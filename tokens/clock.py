@@ -1,0 +1,52 @@
+"""Moments, as the tables keep them: aware and UTC, or naive and UTC where ``USE_TZ`` is off."""
+
+import math
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.db import connections
+
+# A day below datetime.max, so that no time zone shifts it out of range when it is shown.
+END_OF_TIME = datetime(9999, 12, 30, tzinfo=UTC)
+LAST_EPOCH = END_OF_TIME.timestamp()
+
+
+def _stored(moment: datetime) -> datetime:
+    return moment if settings.USE_TZ else moment.replace(tzinfo=None)
+
+
+def now() -> datetime:
+    """Return the present moment by this host's clock."""
+    return _stored(datetime.now(UTC))
+
+
+def from_epoch(seconds: float) -> datetime:
+    """Return the moment ``seconds`` after 1970; what no database can store becomes its end."""
+    return _stored(datetime.fromtimestamp(min(max(seconds, 0), LAST_EPOCH), UTC))
+
+
+def to_epoch(moment: datetime) -> int:
+    """Return the whole seconds from 1970 to ``moment``, rounded down as simplejwt does."""
+    return math.floor(moment.replace(tzinfo=UTC).timestamp())
+
+
+_DATABASE_NOW = {
+    "mysql": "SELECT UTC_TIMESTAMP(6)",  # NOW() follows the session's time zone
+    "postgresql": "SELECT statement_timestamp() AT TIME ZONE 'UTC'",
+    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
+}
+
+
+def database_now(using: str) -> datetime:
+    """Return the present moment by the clock of the database ``using``, or by this host's.
+
+    Costs one statement. Databases that we do not know are taken to agree with this host.
+    """
+    connection = connections[using]
+    if connection.vendor not in _DATABASE_NOW:
+        return now()
+    with connection.cursor() as cursor:
+        cursor.execute(_DATABASE_NOW[connection.vendor])
+        value = cursor.fetchone()[0]
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return _stored(moment.replace(tzinfo=UTC))

@@ -1,0 +1,105 @@
+"""The app's settings, typed, and read from Django's settings each time they are used.
+
+Nothing is copied at import, so ``override_settings`` works without help. What simplejwt has a
+setting for stays in ``SIMPLE_JWT``; the few names we need from there are read the same way,
+because simplejwt's own settings object is rebound when it changes and its importers keep the
+old one.
+"""
+
+from datetime import timedelta
+from typing import TypeVar, cast
+
+from django.conf import settings
+
+T = TypeVar("T")
+
+
+class Conf:
+    """The ``TOKENS_*`` settings."""
+
+    @property
+    def TOKENS_CLEANUP_INTERVAL(self) -> timedelta:
+        """How often the cleanup should succeed; what ``--if-due`` and ``overdue`` go by."""
+        return getattr(settings, "TOKENS_CLEANUP_INTERVAL", timedelta(hours=24))
+
+    @property
+    def TOKENS_CLEANUP_MARGIN(self) -> timedelta:
+        """How long rows are kept after expiry and leeway, for clocks that differ."""
+        return getattr(settings, "TOKENS_CLEANUP_MARGIN", timedelta(minutes=5))
+
+    @property
+    def TOKENS_RETENTION(self) -> timedelta:
+        """How much longer expired entries are kept, for audits."""
+        return getattr(settings, "TOKENS_RETENTION", timedelta(0))
+
+    @property
+    def TOKENS_CLEANUP_BATCH_SECONDS(self) -> float:
+        """How long one batch of the cleanup should take, in seconds."""
+        return getattr(settings, "TOKENS_CLEANUP_BATCH_SECONDS", 0.1)
+
+    @property
+    def TOKENS_ROTATION_GRACE(self) -> timedelta:
+        """How long the predecessor of a refresh token is answered with its successor."""
+        return getattr(settings, "TOKENS_ROTATION_GRACE", timedelta(seconds=10))
+
+    @property
+    def TOKENS_SESSION_METADATA(self) -> bool:
+        """Whether a session keeps the IP address and user agent of its last use."""
+        return getattr(settings, "TOKENS_SESSION_METADATA", True)
+
+
+class SimpleJWT:
+    """The settings in ``SIMPLE_JWT`` that decide what a token means, with simplejwt's defaults."""
+
+    def _get(self, name: str, *, default: T) -> T:
+        return cast(T, (getattr(settings, "SIMPLE_JWT", None) or {}).get(name, default))
+
+    @property
+    def ACCESS_TOKEN_LIFETIME(self) -> timedelta:
+        return self._get("ACCESS_TOKEN_LIFETIME", default=timedelta(minutes=5))
+
+    @property
+    def REFRESH_TOKEN_LIFETIME(self) -> timedelta:
+        return self._get("REFRESH_TOKEN_LIFETIME", default=timedelta(days=1))
+
+    @property
+    def SLIDING_TOKEN_LIFETIME(self) -> timedelta:
+        return self._get("SLIDING_TOKEN_LIFETIME", default=timedelta(minutes=5))
+
+    @property
+    def SLIDING_TOKEN_REFRESH_EXP_CLAIM(self) -> str:
+        return self._get("SLIDING_TOKEN_REFRESH_EXP_CLAIM", default="refresh_exp")
+
+    @property
+    def ROTATE_REFRESH_TOKENS(self) -> bool:
+        return self._get("ROTATE_REFRESH_TOKENS", default=False)
+
+    @property
+    def JTI_CLAIM(self) -> str:
+        return self._get("JTI_CLAIM", default="jti")
+
+    @property
+    def TOKEN_TYPE_CLAIM(self) -> str:
+        return self._get("TOKEN_TYPE_CLAIM", default="token_type")
+
+    @property
+    def USER_ID_CLAIM(self) -> str:
+        return self._get("USER_ID_CLAIM", default="user_id")
+
+    @property
+    def USER_ID_FIELD(self) -> str:
+        return self._get("USER_ID_FIELD", default="id")
+
+    @property
+    def ISSUER(self) -> str | None:
+        return self._get("ISSUER", default=None)
+
+    @property
+    def LEEWAY(self) -> timedelta:
+        """How long after ``exp`` simplejwt still accepts a token."""
+        leeway: float | timedelta | None = self._get("LEEWAY", default=None)
+        return leeway if isinstance(leeway, timedelta) else timedelta(seconds=leeway or 0)
+
+
+conf = Conf()
+simplejwt = SimpleJWT()

@@ -1,0 +1,34 @@
+"""What can be wrong with a token. The HTTP layer decides what a client gets to see of it."""
+
+
+class TokensError(Exception):
+    """The token can't be used. (The docstring of each subclass is its message.)"""
+
+    def __init__(self) -> None:
+        super().__init__((self.__doc__ or "").strip())
+
+
+class TokenMalformed(TokensError):
+    """Token has an invalid claim"""
+
+    def __init__(self, claim: str) -> None:
+        self.claim = claim
+        super().__init__()
+
+
+class TokenRevoked(TokensError):
+    """Token is blacklisted"""
+
+
+class TokenReused(TokenRevoked):
+    """Token is blacklisted"""
+
+    # The same message as for any revoked token: whoever replays one learns nothing.
+
+
+class UserUnknown(TokensError):
+    """User not found"""
+
+
+class UserInactive(TokensError):
+    """No active account found for the given token."""

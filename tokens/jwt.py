@@ -1,0 +1,231 @@
+"""The token classes: simplejwt's, checked against the blacklist whenever they are verified.
+
+The only module, with ``api``, that knows simplejwt's internals.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any, Self
+
+import jwt
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+from django.utils.translation import gettext as _
+from rest_framework_simplejwt import tokens as base
+from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
+
+from . import blacklist, clock, sessions
+from .claims import SID_CLAIM, Claims
+from .conf import simplejwt
+from .exceptions import TokenMalformed, TokenRevoked, UserInactive
+from .keys import new_sid
+from .models import BlacklistEntry, TokenSession
+
+# A usual token has a few hundred bytes. What is longer is refused before anything parses it.
+MAX_TOKEN_BYTES = 8192
+
+# What Python raises when a claim has a type or size that simplejwt did not expect.
+ODD_CLAIM = (TypeError, ValueError, OverflowError, OSError, RecursionError)
+
+_question_deferred: ContextVar[bool] = ContextVar("question_deferred", default=False)
+
+
+@contextmanager
+def deferred_question() -> Iterator[None]:
+    """Verify tokens without asking the blacklist, because the caller's own query asks it."""
+    reset = _question_deferred.set(True)
+    try:
+        yield
+    finally:
+        _question_deferred.reset(reset)
+
+
+@contextmanager
+def simplejwt_errors() -> Iterator[None]:
+    """Turn our refusals into simplejwt's TokenError, which its views answer with 401."""
+    try:
+        yield
+    except (TokenMalformed, TokenRevoked) as error:
+        raise TokenError(_(str(error))) from error
+
+
+class _Lifetime:
+    """A lifetime that follows its setting; simplejwt reads it once, at import."""
+
+    def __init__(self, setting: str) -> None:
+        self.setting = setting
+
+    def __get__(self, instance: object, owner: type | None = None) -> timedelta:
+        lifetime: timedelta = getattr(simplejwt, self.setting)
+        return lifetime
+
+
+class RevocableToken(base.Token):
+    """A token that can be revoked; the mixin of the three kinds.
+
+    Verifying one, as constructing it from text does, raises simplejwt's TokenError for anything
+    that must not be accepted, odd claims and unreadable text included, and costs one statement.
+    """
+
+    def __init__(self, token: Any = None, verify: bool = True) -> None:  # noqa: FBT001, FBT002
+        try:
+            if token is not None and len(token) > MAX_TOKEN_BYTES:
+                raise TokenError(_("Token is too long"))
+            super().__init__(token, verify)
+        except ODD_CLAIM as error:
+            raise TokenError(_("Token is invalid")) from error
+
+    @property
+    def claims(self) -> Claims:
+        """The claims that revocation goes by. Raises TokenError for malformed ones."""
+        with simplejwt_errors():
+            return Claims.of(self)
+
+    def verify(self) -> None:
+        # Not super(): where simplejwt's own blacklist app is installed too, its mixin would ask
+        # once more.
+        base.Token.verify(self)
+        claims = self.claims  # malformed ones are refused, whoever asks the blacklist
+        if not _question_deferred.get() and self._is_revoked(claims):
+            raise TokenError(_("Token is blacklisted"))
+
+    def check_blacklist(self) -> None:
+        """Raise TokenError if the token, its session or all tokens of its user are revoked."""
+        if self._is_revoked(self.claims):
+            raise TokenError(_("Token is blacklisted"))
+
+    def blacklist(self, *, reason: str = blacklist.Reason.LOGOUT) -> tuple[BlacklistEntry, bool]:
+        """Revoke the token; one that carries a ``sid`` ends its whole login.
+
+        Returns the entry and whether it is new, as simplejwt's ``blacklist()`` does.
+        """
+        return sessions.end(self.claims, reason=reason)
+
+    def _is_revoked(self, claims: Claims) -> bool:
+        return blacklist.is_revoked(claims)
+
+
+class AccessToken(RevocableToken, base.AccessToken):
+    """An access token that is refused as soon as its login is ended."""
+
+    lifetime = _Lifetime("ACCESS_TOKEN_LIFETIME")
+
+
+class SlidingToken(RevocableToken, base.SlidingToken):
+    """A sliding token; it keeps its jti when it is refreshed, so one entry refuses every form."""
+
+    lifetime = _Lifetime("SLIDING_TOKEN_LIFETIME")
+
+
+class RefreshToken(RevocableToken, base.RefreshToken):
+    """A refresh token of a session, which it names in the claim ``sid``."""
+
+    lifetime = _Lifetime("REFRESH_TOKEN_LIFETIME")
+    access_token_class = AccessToken
+
+    _session: TokenSession | None = None
+
+    @classmethod
+    def for_user(cls, user: AbstractBaseUser) -> Self:
+        """Return the refresh token of a new session of ``user``. One statement.
+
+        A longer life that is set afterwards (``set_exp``, "remember me") reaches the session when
+        the token is encoded.
+        """
+        # BlacklistMixin.for_user would store the token's text where simplejwt's app is installed.
+        token: Self = base.Token.for_user.__func__(cls, user)
+        token._start_session(user)
+        return token
+
+    def outstand(self) -> TokenSession | None:
+        """Start a session for a token that was made without ``for_user``, and return it.
+
+        Returns None for a token that has one already, and where its user is unknown.
+        """
+        if SID_CLAIM in self.payload:
+            return None
+        pk = blacklist.user_pk(self.claims)
+        user = get_user_model()._default_manager.filter(pk=pk).first()
+        return self._start_session(user) if user else None
+
+    def use(self, may_log_in: Callable[[AbstractBaseUser], bool]) -> None:
+        """Use this token for a refresh; with ROTATE_REFRESH_TOKENS it becomes its successor.
+
+        Every claim but ``jti``, ``iat`` and ``exp`` stays. Within the grace period several callers
+        become the same successor. Raises TokenRevoked, UserUnknown, and UserInactive when
+        ``may_log_in`` denies the user.
+        """
+        claims = self.claims
+        session = sessions.find(claims) if claims.sid else None
+        user = session.user if session else blacklist.user_of(claims)
+        if not may_log_in(user):
+            raise UserInactive
+        if not simplejwt.ROTATE_REFRESH_TOKENS:
+            if session:
+                sessions.touch(session, claims)
+            return
+        fresh = type(self)()
+        new = sessions.Successor(fresh.claims.jti, fresh.current_time, fresh.claims.expires_at)
+        if session:
+            new = sessions.rotate(session, claims, new)
+        else:
+            blacklist.claim(claims)
+        self.payload[simplejwt.JTI_CLAIM] = new.jti
+        self.payload["iat"] = clock.to_epoch(new.issued_at)
+        self.payload["exp"] = clock.to_epoch(new.expires_at)
+        if not session:
+            self._start_session(user)
+
+    def __str__(self) -> str:
+        if self._session is not None and self._session.expires_at != self.claims.expires_at:
+            sessions.extend(self._session, self.claims.expires_at)
+        return super().__str__()
+
+    def _start_session(self, user: AbstractBaseUser) -> TokenSession:
+        self.payload[SID_CLAIM] = new_sid()
+        claims = self.claims
+        self._session = sessions.start(
+            user, sid=self.payload[SID_CLAIM], jti=claims.jti, expires_at=claims.expires_at
+        )
+        return self._session
+
+    def _is_revoked(self, claims: Claims) -> bool:
+        return not sessions.accepts(claims)
+
+
+class AnyToken(RevocableToken, base.UntypedToken):
+    """A token of any type, judged by the rule for its own type."""
+
+    def _is_revoked(self, claims: Claims) -> bool:
+        if self.payload.get(simplejwt.TOKEN_TYPE_CLAIM) == RefreshToken.token_type:
+            return not sessions.accepts(claims)
+        return blacklist.is_revoked(claims)
+
+
+def claims_for_logout(raw: str | bytes, *, types: Collection[str | None]) -> Claims:
+    """Return the claims of a token that is ours, expired or revoked though it may be.
+
+    Logging out with an expired token ends its session all the same, so the expiry is not looked
+    at. Raises TokenError for a forgery, odd claims, or a type that is none of ``types``.
+    """
+    if len(raw) > MAX_TOKEN_BYTES:
+        raise TokenError(_("Token is too long"))
+    token = AnyToken()
+    backend = token.get_token_backend()
+    try:
+        token.payload = jwt.decode(
+            raw,
+            backend.get_verifying_key(raw),
+            algorithms=[backend.algorithm],
+            audience=backend.audience,
+            issuer=backend.issuer,
+            leeway=backend.get_leeway(),
+            options={"verify_aud": backend.audience is not None, "verify_exp": False},
+        )
+    except (jwt.InvalidTokenError, TokenBackendError, *ODD_CLAIM) as error:
+        raise TokenError(_("Token is invalid")) from error
+    if token.payload.get(simplejwt.TOKEN_TYPE_CLAIM) not in types:
+        raise TokenError(_("Token has wrong type"))
+    return token.claims

@@ -1,0 +1,44 @@
+"""The ids of entries and sessions: fixed-width UUIDs, exact on every database.
+
+Collations make different text ids equal (letter case, accents, trailing blanks), and a jti may
+have any length and alphabet. A UUID has none of these troubles. Nothing is keyed by the text of
+a token or its hash, because the same token has several spellings (CVE-2026-102269).
+"""
+
+import hashlib
+import uuid
+
+from uuid6 import uuid7
+
+
+def new_sid() -> str:
+    """Return a new session id: a UUIDv7 (RFC 9562) in its canonical text form."""
+    return str(uuid.UUID(int=uuid7().int))
+
+
+def session_uuid(sid: str) -> uuid.UUID | None:
+    """Return ``sid`` as the UUIDv7 it spells, or None when it is anything else."""
+    try:
+        value = uuid.UUID(sid)
+    except ValueError:
+        return None
+    return value if value.version == 7 and str(value) == sid else None
+
+
+def key_for(scope: str, subject: str, *, issuer: str) -> uuid.UUID:
+    """Return the key of the entry that refuses ``subject`` (a jti, sid or user id).
+
+    A session id of ours is its own key: time-ordered keys keep neighbouring rows on neighbouring
+    pages. Everything else becomes a UUIDv8 made of SHA-256 over the length-prefixed parts, so
+    that no two of them run together; the version keeps the two kinds apart.
+    """
+    if scope == "session" and (sid := session_uuid(subject)):
+        return sid
+    digest = hashlib.sha256()
+    for part in (scope, issuer, subject):
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big") + data)
+    number = int.from_bytes(digest.digest()[:16], "big")
+    number = number & ~(0xF << 76) | 0x8 << 76  # version 8
+    number = number & ~(0x3 << 62) | 0x2 << 62  # the variant of RFC 9562
+    return uuid.UUID(int=number)

@@ -1,0 +1,147 @@
+"""The three tables: what is refused, who is logged in, and when the cleanup ran."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from . import clock
+from .querysets import BlacklistQuerySet, RunQuerySet, SessionQuerySet
+
+
+class BlacklistEntry(models.Model):
+    """Which tokens are refused, and until when the row is needed. Written by ``blacklist`` only.
+
+    ``subject`` is the jti, sid or user id, for people to read; no token is stored, nor anything
+    that can be used as one. ``user`` has no constraint in the database: an entry outlives its
+    user, and writing one never waits for a lock on the user's row.
+    """
+
+    class Scope(models.TextChoices):
+        TOKEN = "token", _("one token")
+        SESSION = "session", _("a session")
+        USER = "user", _("all of a user")
+
+    class Reason(models.TextChoices):
+        LOGOUT = "logout", _("logged out")
+        ROTATED = "rotated", _("refreshed")
+        REUSE = "reuse", _("refresh token reused")
+        PASSWORD_CHANGE = "password_change", _("password changed")
+        REVOKED = "revoked", _("revoked")
+
+    key = models.UUIDField(_("key"), primary_key=True, editable=False)
+    scope = models.CharField(_("scope"), max_length=8, choices=Scope)
+    subject = models.CharField(_("subject"), max_length=255)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_constraint=False,
+    )
+    issued_before = models.DateTimeField(_("issued before"), null=True, blank=True)
+    reason = models.CharField(_("reason"), max_length=32, choices=Reason, default=Reason.REVOKED)
+    created_at = models.DateTimeField(_("revoked at"), default=clock.now)
+    expires_at = models.DateTimeField(_("needed until"))
+
+    objects = BlacklistQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("blacklist entry")
+        verbose_name_plural = _("blacklist entries")
+        indexes = [models.Index(fields=["expires_at"], name="tokens_entry_expires")]
+        constraints = [
+            models.CheckConstraint(
+                name="tokens_entry_issued_before_is_for_users",
+                condition=Q(scope="user", issued_before__isnull=False)
+                | (~Q(scope="user") & Q(issued_before=None)),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_scope_display()} {self.subject}"
+
+    @property
+    def in_force(self) -> bool:
+        """Whether the entry may still refuse a token that would otherwise be accepted."""
+        return self.expires_at >= clock.now()
+
+
+class TokenSession(models.Model):
+    """One login on one device, updated in place. Written by ``sessions`` only.
+
+    The row exists exactly as long as the session may be refreshed: ending a session deletes it.
+    ``user`` has no constraint in the database, so that a login takes no lock on the user's row
+    while a password change that ends sessions holds one.
+    """
+
+    sid = models.UUIDField(_("session id"), primary_key=True, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_constraint=False,
+    )
+    refresh_jti = models.CharField(_("id of the newest refresh token"), max_length=255)
+    previous_jti = models.CharField(_("id of the one before"), max_length=255, blank=True)
+    rotated_at = models.DateTimeField(_("rotated at"), null=True, blank=True)
+    auth_hash = models.CharField(_("hash of the password's hash"), max_length=128, blank=True)
+    created_at = models.DateTimeField(_("logged in at"), default=clock.now)
+    last_used_at = models.DateTimeField(_("last refreshed at"), default=clock.now)
+    expires_at = models.DateTimeField(_("expires at"))
+    ip_address = models.GenericIPAddressField(_("IP address"), null=True, blank=True)
+    user_agent = models.CharField(_("user agent"), max_length=255, blank=True)
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        indexes = [models.Index(fields=["expires_at"], name="tokens_session_expires")]
+
+    def __str__(self) -> str:
+        return str(self.sid)
+
+
+class CleanupRun(models.Model):
+    """One run of the cleanup: lease, heartbeat and history in one. Written by ``cleanup`` only.
+
+    Only the running row fills ``slot``; that it is unique lets one run at a time, whatever the
+    number of hosts.
+    """
+
+    class Outcome(models.TextChoices):
+        RUNNING = "running", _("running")
+        SUCCEEDED = "succeeded", _("succeeded")
+        PARTIAL = "partial", _("stopped early")
+        FAILED = "failed", _("failed")
+        ABANDONED = "abandoned", _("abandoned")
+
+    started_at = models.DateTimeField(_("started at"), default=clock.now)
+    heartbeat_at = models.DateTimeField(_("heartbeat at"), default=clock.now)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+    outcome = models.CharField(
+        _("outcome"), max_length=16, choices=Outcome, default=Outcome.RUNNING
+    )
+    trigger = models.CharField(_("trigger"), max_length=32)
+    host = models.CharField(_("host"), max_length=255, blank=True)
+    entries_removed = models.PositiveBigIntegerField(_("entries removed"), default=0)
+    sessions_removed = models.PositiveBigIntegerField(_("sessions removed"), default=0)
+    runs_removed = models.PositiveBigIntegerField(_("run records removed"), default=0)
+    batches = models.PositiveIntegerField(_("batches"), default=0)
+    longest_batch = models.FloatField(_("longest batch (seconds)"), default=0)
+    error = models.TextField(_("error"), blank=True)
+    slot = models.PositiveSmallIntegerField(null=True, blank=True, unique=True, editable=False)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("cleanup run")
+        verbose_name_plural = _("cleanup runs")
+        indexes = [models.Index(fields=["outcome", "finished_at"], name="tokens_run_outcome")]
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M} {self.get_outcome_display()}"

@@ -1,0 +1,126 @@
+"""The questions that are asked of the tables, each named by an adjective and spelled once."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from django.db import connections, models
+from django.db.models import Q
+from django.db.models.signals import post_delete, pre_delete
+
+from . import clock
+from .claims import Claims
+from .conf import conf
+from .keys import key_for, session_uuid
+
+if TYPE_CHECKING:
+    from .models import BlacklistEntry, CleanupRun, TokenSession  # noqa: F401
+
+M = TypeVar("M", bound=models.Model)
+
+
+class ExpiringQuerySet(models.QuerySet[M]):
+    """Rows that have an ``expires_at`` with an index on it."""
+
+    def expired(self, cutoff: datetime) -> "ExpiringQuerySet[M]":
+        """Return the rows that ended before ``cutoff``."""
+        return self.filter(expires_at__lt=cutoff)
+
+    def delete_batch(self, cutoff: datetime, *, limit: int) -> int:
+        """Delete at most ``limit`` expired rows, oldest first, and return how many went.
+
+        One statement along the index on ``expires_at``, without loading a row. Where somebody
+        listens to Django's delete signals, or another model points here, the ORM deletes instead
+        (two statements or more): then being correct matters more than being fast.
+        """
+        if self._needs_the_orm():
+            keys = self.expired(cutoff).order_by("expires_at").values_list("pk", flat=True)
+            return self.filter(pk__in=list(keys[:limit])).delete()[0]
+        connection = connections[self.db]
+        sql = _DELETE_BATCH.get(connection.vendor)
+        if sql is None:
+            keys = self.expired(cutoff).order_by("expires_at").values_list("pk", flat=True)
+            return self.filter(pk__in=list(keys[:limit]))._raw_delete(self.db)
+        table = connection.ops.quote_name(self.model._meta.db_table)
+        value = connection.ops.adapt_datetimefield_value(cutoff)
+        with connection.cursor() as cursor:
+            cursor.execute(sql.format(table=table), [value, limit])
+            return cursor.rowcount
+
+    def _needs_the_orm(self) -> bool:
+        return (
+            pre_delete.has_listeners(self.model)
+            or post_delete.has_listeners(self.model)
+            or bool(self.model._meta.related_objects)
+        )
+
+
+# ``IN (SELECT … LIMIT n)`` makes PostgreSQL scan the whole table for each batch; the array is
+# computed once and its rows are fetched by address.
+_DELETE_BATCH = {
+    "mysql": "DELETE FROM {table} WHERE expires_at < %s ORDER BY expires_at LIMIT %s",
+    "postgresql": (
+        "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"
+        " WHERE expires_at < %s ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED))"
+    ),
+    "sqlite": (
+        "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}"
+        " WHERE expires_at < %s ORDER BY expires_at LIMIT %s)"
+    ),
+}
+
+
+class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
+    """Blacklist entries."""
+
+    def refusing(self, claims: Claims) -> "BlacklistQuerySet":
+        """Return the entries that refuse a token with these claims.
+
+        Expired ones too: whether cleanup has run must not change an answer.
+        """
+        second = (
+            ("session", claims.sid) if claims.sid is not None else ("user", claims.user_id or "")
+        )
+        keys = [key_for("token", claims.jti, issuer=claims.issuer)]
+        keys.append(key_for(*second, issuer=claims.issuer))
+        # Only entries of scope "user" have a moment; whole seconds, so a tie refuses.
+        return self.filter(
+            Q(issued_before=None) | Q(issued_before__gte=claims.issued_at), key__in=keys
+        )
+
+    def in_force(self) -> "BlacklistQuerySet":
+        """Return the entries that may still refuse a token that would otherwise be accepted."""
+        return self.filter(expires_at__gte=clock.now())
+
+    def about(self, subject: str, *, issuer: str) -> "BlacklistQuerySet":
+        """Return the entries for exactly this jti, sid or user id (at most three)."""
+        keys = {key_for(scope, subject, issuer=issuer) for scope in ("token", "session", "user")}
+        return self.filter(key__in=keys)
+
+
+class SessionQuerySet(ExpiringQuerySet["TokenSession"]):
+    """Live sessions."""
+
+    def named(self, sid: str) -> "SessionQuerySet":
+        """Return the session with this id, if there is one."""
+        uuid = session_uuid(sid)
+        return self.filter(sid=uuid) if uuid else self.none()
+
+    def accepting(self, claims: Claims) -> "SessionQuerySet":
+        """Return the session that would still refresh with a refresh token of these claims."""
+        newest = Q(refresh_jti=claims.jti)
+        in_grace = Q(
+            previous_jti=claims.jti, rotated_at__gt=clock.now() - conf.TOKENS_ROTATION_GRACE
+        )
+        return self.named(claims.sid or "").filter(newest | in_grace)
+
+
+class RunQuerySet(models.QuerySet["CleanupRun"]):
+    """Runs of the cleanup."""
+
+    def succeeded(self) -> "RunQuerySet":
+        """Return the runs that finished everything there was to do."""
+        return self.filter(outcome="succeeded")
+
+    def last_success(self) -> "CleanupRun | None":
+        """Return the run that succeeded last, or None."""
+        return self.succeeded().order_by("-finished_at").first()

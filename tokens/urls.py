@@ -1,0 +1,13 @@
+"""The endpoints, to be included anywhere: ``path("api/", include("tokens.urls"))``."""
+
+from django.urls import path
+
+from .api import views
+
+urlpatterns = [
+    path("token/", views.TokenObtainPairView.as_view(), name="token_obtain_pair"),
+    path("token/refresh/", views.TokenRefreshView.as_view(), name="token_refresh"),
+    path("token/verify/", views.TokenVerifyView.as_view(), name="token_verify"),
+    path("token/blacklist/", views.TokenBlacklistView.as_view(), name="token_blacklist"),
+    path("logout/", views.LogoutView.as_view(), name="token_logout"),
+]
