@@ -6,14 +6,14 @@ the blacklist, so that no lagging replica answers for it.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, router, transaction
-from django.db.models import Exists, Field
+from django.db.models import Exists
 
 from .claims import Claims
 from .conf import simplejwt
@@ -53,7 +53,7 @@ def revoke_session(
     *,
     issuer: str,
     expires_at: datetime,
-    user_pk: object = None,
+    user_pk: Any = None,
     reason: str = Reason.REVOKED,
     using: str | None = None,
 ) -> tuple[BlacklistEntry, bool]:
@@ -104,17 +104,21 @@ def user_of(claims: Claims) -> AbstractBaseUser:
     users = get_user_model()._default_manager.all()
     together = users.db == database()
     if together:
-        refused = BlacklistEntry.objects.using(users.db).refusing(claims)
-        users = users.annotate(_refused=Exists(refused))
+        users = users.annotate(refused_token=refused(claims))
     try:
-        user = users.get(**{field.name: value})
+        user: Any = users.get(**{field.name: value})
     except ObjectDoesNotExist:
         raise UserUnknown from None
-    if user._refused if together else is_revoked(claims):
+    if user.refused_token if together else is_revoked(claims):
         raise TokenRevoked
     if not is_user(user, claims):
         raise UserUnknown
-    return user
+    return cast(AbstractBaseUser, user)
+
+
+def refused(claims: Claims) -> Exists:
+    """Return the question whether an entry refuses these claims, for use in another query."""
+    return Exists(BlacklistEntry.objects.using(database()).refusing(claims))
 
 
 def is_user(user: AbstractBaseUser, claims: Claims) -> bool:
@@ -122,7 +126,7 @@ def is_user(user: AbstractBaseUser, claims: Claims) -> bool:
     return str(getattr(user, simplejwt.USER_ID_FIELD)) == claims.user_id
 
 
-def user_pk(claims: Claims) -> object:
+def user_pk(claims: Claims) -> Any:
     """Return the primary key of the user that the claims name, or None.
 
     Costs nothing where tokens name users by primary key (whether the user still exists is not
@@ -138,10 +142,10 @@ def user_pk(claims: Claims) -> object:
     return users.values_list("pk", flat=True).first()
 
 
-def _user_lookup(claims: Claims) -> tuple["Field[Any, Any]", object]:
+def _user_lookup(claims: Claims) -> tuple[Any, Any]:
     options = get_user_model()._meta
     name = simplejwt.USER_ID_FIELD
-    field = options.pk if name == "pk" else options.get_field(name)
+    field: Any = options.pk if name == "pk" else options.get_field(name)
     try:
         value = field.to_python(claims.user_id)
     except ValidationError as error:

@@ -44,7 +44,8 @@ class ExpiringQuerySet(models.QuerySet[M]):
         value = connection.ops.adapt_datetimefield_value(cutoff)
         with connection.cursor() as cursor:
             cursor.execute(sql.format(table=table), [value, limit])
-            return cursor.rowcount
+            deleted: int = cursor.rowcount
+        return deleted
 
     def _needs_the_orm(self) -> bool:
         return (

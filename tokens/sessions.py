@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db.models import Exists
 
 from . import blacklist, clock
 from .claims import Claims
@@ -57,7 +56,7 @@ class Successor:
     expires_at: datetime
 
 
-def start(user: AbstractBaseUser, *, sid: str, jti: str, expires_at: datetime) -> TokenSession:
+def start(user: Any, *, sid: str, jti: str, expires_at: datetime) -> TokenSession:
     """Record a login whose refresh token is ``jti`` and ends at ``expires_at``. One statement."""
     return TokenSession.objects.using(blacklist.database()).create(
         sid=sid,
@@ -83,7 +82,7 @@ def accepts(claims: Claims) -> bool:
     """
     if claims.sid is None:
         return not blacklist.is_revoked(claims)
-    return _rows().accepting(claims).exclude(_refused(claims)).exists()
+    return _rows().accepting(claims).exclude(blacklist.refused(claims)).exists()
 
 
 def find(claims: Claims) -> TokenSession:
@@ -92,16 +91,16 @@ def find(claims: Claims) -> TokenSession:
     Raises TokenRevoked when the session has ended, its user is gone, an entry refuses the token,
     or the token names another user than the session.
     """
-    session = (
+    session: Any = (
         _rows()
         .named(claims.sid or "")
         .select_related("user")
-        .annotate(refused=_refused(claims))
+        .annotate(refused_token=blacklist.refused(claims))
         .first()
     )
-    if session is None or session.refused or not blacklist.is_user(session.user, claims):
+    if session is None or session.refused_token or not blacklist.is_user(session.user, claims):
         raise TokenRevoked
-    return session
+    return cast(TokenSession, session)
 
 
 def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
@@ -177,10 +176,6 @@ def _rows() -> SessionQuerySet:
 
 def _newest(session: TokenSession, claims: Claims) -> SessionQuerySet:
     return _rows().filter(sid=session.sid, refresh_jti=claims.jti)
-
-
-def _refused(claims: Claims) -> Exists:
-    return Exists(BlacklistEntry.objects.using(blacklist.database()).refusing(claims))
 
 
 def _graceful(session: TokenSession, claims: Claims) -> Successor | None:

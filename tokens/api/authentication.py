@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.utils.translation import gettext as _
 from rest_framework_simplejwt import authentication as base
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
@@ -17,8 +16,8 @@ from ..jwt import MAX_TOKEN_BYTES, ODD_CLAIM, deferred_question
 from .errors import DATABASE_ERRORS, unavailable
 
 
-class _Checked(base.JWTAuthentication):
-    """Verify the token without the blacklist, which ``get_user`` asks for every token class."""
+class ChecksBlacklist(base.JWTAuthentication):
+    """Leave the question of revocation to ``get_user``, which asks it for every token class."""
 
     def get_validated_token(self, raw_token: bytes) -> Token:
         if len(raw_token) > MAX_TOKEN_BYTES:
@@ -40,14 +39,14 @@ class _Checked(base.JWTAuthentication):
         return claims
 
 
-class JWTAuthentication(_Checked):
+class JWTAuthentication(ChecksBlacklist):
     """Authenticate by a token that is not revoked, its user read and checked in one statement.
 
     Refuses every revoked token whatever AUTH_TOKEN_CLASSES says, with 401 and simplejwt's shape;
     503 when the database can't be read.
     """
 
-    def get_user(self, validated_token: Token) -> AbstractBaseUser:
+    def get_user(self, validated_token: Token) -> Any:
         claims = self.claims(validated_token)
         try:
             user = blacklist.user_of(claims)
@@ -63,14 +62,14 @@ class JWTAuthentication(_Checked):
             self._check_password(user, validated_token)
         return user
 
-    def _check_password(self, user: AbstractBaseUser, token: Token) -> None:
+    def _check_password(self, user: Any, token: Token) -> None:
         if token.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
             raise AuthenticationFailed(
                 _("The user's password has been changed."), code="password_changed"
             )
 
 
-class JWTStatelessUserAuthentication(_Checked, base.JWTStatelessUserAuthentication):
+class JWTStatelessUserAuthentication(ChecksBlacklist, base.JWTStatelessUserAuthentication):
     """Authenticate by a token that is not revoked, without reading its user. One statement."""
 
     def get_user(self, validated_token: Token) -> Any:

@@ -20,7 +20,9 @@ class BlacklistUnavailable(DetailDictMixin, APIException):
     """
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_detail = _("Tokens can't be checked at the moment. Try again shortly.")
+    default_detail = _(  # type: ignore[assignment]
+        "Tokens can't be checked at the moment. Try again shortly."
+    )
     default_code = "service_unavailable"
     wait = 1  # seconds; DRF makes Retry-After of it
 

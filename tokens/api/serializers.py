@@ -19,7 +19,11 @@ from ..jwt import AnyToken, RefreshToken, SlidingToken, deferred_question, simpl
 from .client import client_of
 
 
-class TokenObtainPairSerializer(base.TokenObtainPairSerializer):
+class AsksBlacklist:
+    """Marks the serializers that refuse revoked tokens and start sessions."""
+
+
+class TokenObtainPairSerializer(AsksBlacklist, base.TokenObtainPairSerializer):
     """Log in: an access and a refresh token of a new session."""
 
     token_class = RefreshToken
@@ -29,19 +33,19 @@ class TokenObtainPairSerializer(base.TokenObtainPairSerializer):
             return super().validate(attrs)
 
 
-class TokenObtainSlidingSerializer(base.TokenObtainSlidingSerializer):
+class TokenObtainSlidingSerializer(AsksBlacklist, base.TokenObtainSlidingSerializer):
     """Log in: a sliding token."""
 
     token_class = SlidingToken
 
 
-class TokenRefreshSlidingSerializer(base.TokenRefreshSlidingSerializer):
+class TokenRefreshSlidingSerializer(AsksBlacklist, base.TokenRefreshSlidingSerializer):
     """A sliding token for a longer time, under the same jti."""
 
     token_class = SlidingToken
 
 
-class TokenRefreshSerializer(base.TokenRefreshSerializer):
+class TokenRefreshSerializer(AsksBlacklist, base.TokenRefreshSerializer):
     """A new access token, and with ROTATE_REFRESH_TOKENS the one next refresh token."""
 
     token_class = RefreshToken
@@ -56,7 +60,7 @@ class TokenRefreshSerializer(base.TokenRefreshSerializer):
             raise AuthenticationFailed(str(error), code="user_not_found") from error
         except UserInactive as error:
             raise AuthenticationFailed(
-                self.error_messages["no_active_account"], code="no_active_account"
+                str(self.error_messages["no_active_account"]), code="no_active_account"
             ) from error
         data = {"access": str(refresh.access_token)}
         if simplejwt.ROTATE_REFRESH_TOKENS:
@@ -68,7 +72,7 @@ class TokenRefreshSerializer(base.TokenRefreshSerializer):
         return bool(api_settings.USER_AUTHENTICATION_RULE(user))
 
 
-class TokenVerifySerializer(base.TokenVerifySerializer):
+class TokenVerifySerializer(AsksBlacklist, base.TokenVerifySerializer):
     """Whether a token of any type would be accepted."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +80,7 @@ class TokenVerifySerializer(base.TokenVerifySerializer):
         return {}
 
 
-class TokenBlacklistSerializer(base.TokenBlacklistSerializer):
+class TokenBlacklistSerializer(AsksBlacklist, base.TokenBlacklistSerializer):
     """Log out by refresh token, answered alike however often it is asked."""
 
     token_class = RefreshToken

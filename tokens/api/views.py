@@ -23,7 +23,9 @@ from .errors import DATABASE_ERRORS, unavailable, with_code
 
 class NoTokenGiven(DetailDictMixin, APIException):
     status_code = status.HTTP_400_BAD_REQUEST
-    default_detail = _("Give a refresh token in the body or a token in the Authorization header.")
+    default_detail = _(  # type: ignore[assignment]
+        "Give a refresh token in the body or a token in the Authorization header."
+    )
     default_code = "token_required"
 
 
@@ -32,9 +34,6 @@ class TokenView(base.TokenViewBase):
     """An endpoint about tokens: not cached, not in a request transaction, throttled by scope."""
 
     throttle_scope = "tokens"
-
-    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        return super().dispatch(request, *args, **kwargs)
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, DATABASE_ERRORS):
@@ -45,7 +44,7 @@ class TokenView(base.TokenViewBase):
 # After a write DRF's error handling would roll a request transaction back, and a success would be
 # answered before it is committed.
 for _alias in connections:
-    TokenView.dispatch = transaction.non_atomic_requests(using=_alias)(TokenView.dispatch)
+    transaction.non_atomic_requests(using=_alias)(TokenView.dispatch)
 
 
 class TokenObtainPairView(TokenView):
@@ -102,3 +101,11 @@ class LogoutView(TokenView):
         if raw is None:
             raise NoTokenGiven
         return raw
+
+
+def unprotected(view: type | None) -> type | None:
+    """Return the serializer that a view of simplejwt uses, if it does not ask the blacklist."""
+    if view is None or not issubclass(view, base.TokenViewBase) or issubclass(view, TokenView):
+        return None
+    serializer: type = view().get_serializer_class()
+    return None if issubclass(serializer, serializers.AsksBlacklist) else serializer

@@ -1,0 +1,62 @@
+"""What drf-spectacular can't see by itself. Imported only where it is installed."""
+
+from typing import Any
+
+from drf_spectacular.contrib import rest_framework_simplejwt as base
+from drf_spectacular.extensions import OpenApiViewExtension
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+
+from .views import LogoutView
+
+OURS = "tokens.api.serializers."
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    detail = serializers.CharField()
+    code = serializers.CharField()
+
+
+ERRORS = {
+    400: OpenApiResponse(ErrorSerializer, "The request is incomplete or no JSON."),
+    401: OpenApiResponse(ErrorSerializer, "Wrong password, or the token is not accepted."),
+    503: OpenApiResponse(ErrorSerializer, "The database does not answer. Nothing was changed."),
+}
+
+
+class TokenObtainPairSerializerExtension(base.TokenObtainPairSerializerExtension):
+    target_class = OURS + "TokenObtainPairSerializer"
+
+
+class TokenObtainSlidingSerializerExtension(base.TokenObtainSlidingSerializerExtension):
+    target_class = OURS + "TokenObtainSlidingSerializer"
+
+
+class TokenRefreshSerializerExtension(base.TokenRefreshSerializerExtension):
+    target_class = OURS + "TokenRefreshSerializer"
+
+
+class TokenVerifySerializerExtension(base.TokenVerifySerializerExtension):
+    target_class = OURS + "TokenVerifySerializer"
+
+
+class JWTScheme(base.SimpleJWTScheme):
+    target_class = "tokens.api.authentication.ChecksBlacklist"
+    match_subclasses = True
+
+
+class TokenViewExtension(OpenApiViewExtension):
+    """Adds the errors that every endpoint shares."""
+
+    target_class = "tokens.api.views.TokenView"
+    match_subclasses = True
+
+    def view_replacement(self) -> Any:
+        view: Any = self.target
+        success: dict[int, Any] = {200: view.serializer_class}
+        auth: list[Any] = []
+        if view is LogoutView:
+            success = {204: OpenApiResponse(description="Logged out, now or before.")}
+            auth = [{"jwtAuth": []}, {}]
+        described = type(view.__name__, (view,), {})
+        return extend_schema(responses=success | ERRORS, auth=auth)(described)
