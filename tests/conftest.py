@@ -6,7 +6,15 @@ import pytest
 from django.contrib.auth.models import AbstractUser, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from rest_framework.test import APIClient
+
+# A shared machine may be slow; that is no finding.
+hypothesis_settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("shared")
 
 PASSWORD = "correct horse battery staple"
 

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
+from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
 
@@ -59,7 +60,7 @@ class Successor:
 def start(user: Any, *, sid: str, jti: str, expires_at: datetime) -> TokenSession:
     """Record a login whose refresh token is ``jti`` and ends at ``expires_at``. One statement."""
     return TokenSession.objects.using(blacklist.database()).create(
-        sid=sid,
+        sid=UUID(sid),
         user=user,
         refresh_jti=jti,
         auth_hash=_auth_hash(user),

@@ -1,0 +1,109 @@
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokens import clock
+from tokens.claims import Claims
+from tokens.exceptions import TokenMalformed
+
+PAYLOAD = {"jti": "j", "exp": 2_000_000_000, "iat": 1_900_000_000, "user_id": "7"}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=5,
+)
+
+
+def claims(**changes: Any) -> Claims:
+    payload = {name: value for name, value in (PAYLOAD | changes).items() if value is not ...}
+    return Claims.of(SimpleNamespace(payload=payload))
+
+
+def test_claims_are_read_and_typed() -> None:
+    assert claims(sid="s") == Claims(
+        jti="j",
+        sid="s",
+        user_id="7",
+        issuer="",
+        issued_at=datetime.fromtimestamp(1_900_000_000, UTC),
+        expires_at=datetime.fromtimestamp(2_000_000_000, UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"jti": ...},
+        {"jti": None},
+        {"jti": ""},
+        {"jti": 5},
+        {"jti": ["j"]},
+        {"sid": None},
+        {"sid": ""},
+        {"sid": {}},
+        {"exp": ...},
+        {"exp": None},
+        {"exp": "soon"},
+        {"exp": True},
+        {"exp": float("nan")},
+        {"iat": "now"},
+        {"iat": None},
+        {"iss": 5},
+        {"user_id": 1.5},
+        {"user_id": True},
+        {"user_id": ""},
+        {"user_id": "7\x00"},
+        {"user_id": "\ud800"},
+        {"user_id": ["7"]},
+        {"refresh_exp": "late"},
+    ],
+    ids=str,
+)
+def test_a_claim_of_the_wrong_kind_makes_the_token_malformed(changes: dict[str, Any]) -> None:
+    with pytest.raises(TokenMalformed):
+        claims(**changes)
+
+
+@given(st.dictionaries(st.sampled_from([*PAYLOAD, "sid", "iss", "refresh_exp"]), JSON))
+def test_any_payload_is_either_read_or_malformed(changes: dict[str, Any]) -> None:
+    try:
+        result = claims(**changes)
+    except TokenMalformed:
+        return
+    assert clock.from_epoch(0) <= result.expires_at <= clock.END_OF_TIME
+
+
+@pytest.mark.parametrize("exp", [10**15, 10**400, 1e308, float("inf")])
+def test_an_end_beyond_what_databases_store_is_the_end_of_time(exp: float) -> None:
+    assert claims(exp=exp).expires_at == clock.END_OF_TIME
+
+
+def test_a_user_id_written_as_a_number_is_the_same_user() -> None:
+    assert claims(user_id=7).user_id == "7"
+
+
+def test_a_token_without_iat_counts_as_issued_before_everything() -> None:
+    assert claims(iat=...).issued_at == clock.from_epoch(0)
+
+
+def test_a_fraction_of_iat_is_dropped() -> None:
+    assert claims(iat=1_900_000_000.9).issued_at == clock.from_epoch(1_900_000_000)
+
+
+def test_the_issuer_is_the_configured_one_before_that_of_the_token(settings: Any) -> None:
+    assert claims(iss="them").issuer == "them"
+    settings.SIMPLE_JWT = {**settings.SIMPLE_JWT, "ISSUER": "us"}
+    assert claims(iss="them").issuer == "us"
+    assert claims().issuer == "us"
+
+
+def test_a_sliding_token_lasts_a_lifetime_and_a_leeway_beyond_its_refresh_limit(
+    settings: Any,
+) -> None:
+    settings.SIMPLE_JWT = {"LEEWAY": 60, "SLIDING_TOKEN_LIFETIME": timedelta(minutes=5)}
+    limit = 2_000_100_000
+    assert claims(refresh_exp=limit).expires_at == clock.from_epoch(limit + 60 + 300)

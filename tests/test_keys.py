@@ -1,0 +1,65 @@
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokens.keys import key_for, new_sid, session_uuid
+
+TEXT = st.text(st.characters(codec=None), max_size=300)  # lone surrogates too
+
+
+def test_a_new_sid_is_a_canonical_uuid7_and_its_own_key() -> None:
+    sid = new_sid()
+    assert uuid.UUID(sid).version == 7
+    assert str(uuid.UUID(sid)) == sid
+    assert key_for("session", sid, issuer="anybody") == uuid.UUID(sid)
+
+
+def test_sids_are_ordered_by_time_and_never_repeat() -> None:
+    sids = [new_sid() for _ in range(1000)]
+    assert sids == sorted(set(sids))
+
+
+@pytest.mark.parametrize(
+    "sid",
+    ["", "7", "x" * 5000, str(uuid.uuid4()), new_sid().upper(), new_sid().replace("-", ""), "\x00"],
+)
+def test_a_sid_that_is_no_canonical_uuid7_gets_a_hashed_key(sid: str) -> None:
+    assert session_uuid(sid) is None
+    key = key_for("session", sid, issuer="")
+    assert key.version == 8
+    assert key.variant == uuid.RFC_4122
+
+
+@given(TEXT, TEXT)
+def test_any_text_has_a_key_of_version_8(issuer: str, subject: str) -> None:
+    key = key_for("token", subject, issuer=issuer)
+    assert key.version == 8
+    assert key == key_for("token", subject, issuer=issuer)
+
+
+@given(st.tuples(TEXT, TEXT, TEXT), st.tuples(TEXT, TEXT, TEXT))
+def test_different_parts_have_different_keys(
+    one: tuple[str, str, str], other: tuple[str, str, str]
+) -> None:
+    keys = [key_for(scope, subject, issuer=issuer) for scope, issuer, subject in (one, other)]
+    assert (keys[0] == keys[1]) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("token", "ab", "c"), ("token", "a", "bc")),
+        (("token", "", "x"), ("user", "", "x")),
+        (("token", "", "Jti"), ("token", "", "jti")),
+        (("token", "", "jti"), ("token", "", "jti ")),
+        (("token", "", "é"), ("token", "", "e")),
+    ],
+    ids=["joined", "scope", "letter case", "trailing blank", "accent"],
+)
+def test_what_a_collation_or_a_join_would_mix_up_stays_apart(
+    one: tuple[str, str, str], other: tuple[str, str, str]
+) -> None:
+    keys = {key_for(scope, subject, issuer=issuer) for scope, issuer, subject in (one, other)}
+    assert len(keys) == 2
