@@ -3,6 +3,7 @@
 import os
 
 os.environ["DEBUG"] = "1"
+os.environ["SECRET_KEY"] = "a-secret-for-tests-only-that-is-long-enough-for-every-hmac-of-sha2"
 
 from project.settings import *  # noqa: F403
 from project.settings import BASE_DIR, DATABASES, INSTALLED_APPS

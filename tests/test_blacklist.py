@@ -179,8 +179,9 @@ def test_the_entry_of_an_unknown_user_is_written_all_the_same() -> None:
     entry, created = blacklist.revoke_token(make_claims(user_id="424242"))
     assert created
     assert entry.user_id == 424242
-    entry, created = blacklist.revoke_token(make_claims(jti="odd", user_id="no number"))
-    assert (created, entry.user_id) == (True, None)
+    for user_id in ("no number", "9" * 30, "-" + "9" * 30):
+        entry, created = blacklist.revoke_token(make_claims(jti=user_id, user_id=user_id))
+        assert (created, entry.user_id) == (True, None)
 
 
 def test_a_user_is_found_and_checked_in_one_statement(

@@ -89,8 +89,6 @@ def test_verifying_alone_costs_one_statement(
 )
 def test_odd_claims_are_an_error_and_never_a_crash(claims: dict[str, Any]) -> None:
     for kind in (AccessToken, AnyToken):
-        if kind is AnyToken and "token_type" in claims:
-            continue
         with pytest.raises(TokenError):
             kind(signed(**claims))
 
@@ -108,7 +106,7 @@ def test_a_token_of_unusual_size_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(TokenError, match="too long"):
         AccessToken(signed(bulk="x" * 8192))
     with pytest.raises(TokenError, match="too long"):
-        claims_for_logout(signed(bulk="x" * 8192), types={"access"})
+        claims_for_logout(signed(bulk="x" * 8192), types=["access"])
 
 
 def test_lifetimes_follow_their_settings(settings: Any) -> None:
@@ -174,14 +172,14 @@ def test_logging_out_reads_expired_and_revoked_tokens_and_no_forgeries(
 ) -> None:
     token = RefreshToken.for_user(user)
     token.blacklist()
-    assert claims_for_logout(str(token), types={"refresh"}).jti == token["jti"]
+    assert claims_for_logout(str(token), types=["refresh"]).jti == token["jti"]
     expired = signed(exp=1_000_000_000)
-    assert claims_for_logout(expired, types={"access"}).jti == "a-jti"
+    assert claims_for_logout(expired, types=["access"]).jti == "a-jti"
     payload = {"jti": "x", "exp": 2, "token_type": "access"}
     forged, unsigned = sign(payload, key="another key" * 5), sign(payload, algorithm="none")
     for raw in (forged, unsigned, signed(token_type="refresh"), signed(jti=5), "x", b"\xff"):
         with pytest.raises(TokenError):
-            claims_for_logout(raw, types={"access"})
+            claims_for_logout(raw, types=["access"])
 
 
 def test_nothing_that_can_be_used_as_a_token_is_stored(user: AbstractUser) -> None:

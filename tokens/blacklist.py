@@ -148,6 +148,8 @@ def _user_lookup(claims: Claims) -> tuple[Any, Any]:
     field: Any = options.pk if name == "pk" else options.get_field(name)
     try:
         value = field.to_python(claims.user_id)
+        if value is not None:
+            field.run_validators(value)  # what does not fit the column is nobody
     except ValidationError as error:
         raise UserUnknown from error
     if value is None:

@@ -16,6 +16,8 @@ from .exceptions import TokenMalformed
 
 SID_CLAIM = "sid"
 
+_LAST_SECOND = 253402300799  # of the year 9999; what lies beyond is no moment to Python
+
 
 class HasPayload(Protocol):
     """A decoded token; simplejwt's ``Token`` is one."""
@@ -68,8 +70,8 @@ def _user_id(payload: Mapping[str, Any]) -> str | None:
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # simplejwt before 5.5 wrote integers
-    if not isinstance(value, str) or not value or not value.isprintable():
+        value = str(value)  # simplejwt before 5.5 wrote integers
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 255:
         raise TokenMalformed(claim)
     return value
 
@@ -80,9 +82,11 @@ def _issuer(payload: Mapping[str, Any]) -> str:
 
 def _seconds(payload: Mapping[str, Any], claim: str, *, default: float | None = None) -> float:
     value = payload.get(claim, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenMalformed(claim)
-    return float(min(max(value, 0), clock.LAST_EPOCH))
+    if not 0 <= value <= _LAST_SECOND:  # nor is NaN
+        raise TokenMalformed(claim)
+    return float(value)
 
 
 def _expires_at(token: HasPayload) -> datetime:

@@ -8,7 +8,7 @@ from django.db import connections
 
 # A day below datetime.max, so that no time zone shifts it out of range when it is shown.
 END_OF_TIME = datetime(9999, 12, 30, tzinfo=UTC)
-LAST_EPOCH = END_OF_TIME.timestamp()
+_LAST_EPOCH = END_OF_TIME.timestamp()
 
 
 def _stored(moment: datetime) -> datetime:
@@ -21,8 +21,8 @@ def now() -> datetime:
 
 
 def from_epoch(seconds: float) -> datetime:
-    """Return the moment ``seconds`` after 1970; what no database can store becomes its end."""
-    return _stored(datetime.fromtimestamp(min(max(seconds, 0), LAST_EPOCH), UTC))
+    """Return the moment ``seconds`` after 1970, or the end of time if that is earlier."""
+    return _stored(datetime.fromtimestamp(min(seconds, _LAST_EPOCH), UTC))
 
 
 def to_epoch(moment: datetime) -> int:

@@ -3,7 +3,7 @@
 The only module, with ``api``, that knows simplejwt's internals.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -208,13 +208,17 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
 class AnyToken(RevocableToken, base.UntypedToken):
     """A token of any type, judged by the rule for its own type."""
 
+    def verify_token_type(self) -> None:
+        if not isinstance(self.payload.get(simplejwt.TOKEN_TYPE_CLAIM), str):
+            raise TokenError(_("Token has no type"))
+
     def _is_revoked(self, claims: Claims) -> bool:
         if self.payload.get(simplejwt.TOKEN_TYPE_CLAIM) == RefreshToken.token_type:
             return not sessions.accepts(claims)
         return blacklist.is_revoked(claims)
 
 
-def claims_for_logout(raw: str | bytes, *, types: Collection[str | None]) -> Claims:
+def claims_for_logout(raw: str | bytes, *, types: Sequence[str | None]) -> Claims:
     """Return the claims of a token that is ours, expired or revoked though it may be.
 
     Logging out with an expired token ends its session all the same, so the expiry is not looked

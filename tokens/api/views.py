@@ -7,7 +7,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from rest_framework import status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt import views as base
@@ -38,6 +38,8 @@ class TokenView(base.TokenViewBase):
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, DATABASE_ERRORS):
             exc = unavailable()
+        elif isinstance(exc, RecursionError):  # DRF's parser met a body of 100,000 brackets
+            exc = ParseError()
         return with_code(super().handle_exception(exc))
 
 
@@ -82,10 +84,10 @@ class LogoutView(TokenView):
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        types: set[str | None] = {RefreshToken.token_type}
+        types: list[str | None] = [RefreshToken.token_type]
         raw: str | bytes | None = serializer.validated_data.get("refresh")
         if raw is None:
-            types = {token.token_type for token in api_settings.AUTH_TOKEN_CLASSES}
+            types = [token.token_type for token in api_settings.AUTH_TOKEN_CLASSES]
             raw = self._from_header(request)
         try:
             claims = claims_for_logout(raw, types=types)
