@@ -1,0 +1,45 @@
+# Everything works on a fresh machine with Python 3.11 or later; `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+export DEBUG ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo run test lint bench wheel clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+install: $(VENV)/.installed  ## Make the virtual environment
+
+demo: install  ## Log in and out through the real API, clean up, and see what happened
+	$(RUN) -m project.demo
+
+run: install  ## Serve the project on http://127.0.0.1:8000/
+	$(RUN) manage.py migrate --verbosity 0
+	$(RUN) manage.py runserver 127.0.0.1:8000
+
+test: install  ## Run the tests on SQLite and on each database server that answers on loopback
+	$(RUN) -m tests.databases $(ARGS)
+
+lint: install  ## Check style, types and migrations
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(RUN) manage.py makemigrations --check --dry-run
+
+bench: install  ## Measure against simplejwt's own blacklist
+	$(RUN) -m benchmarks
+
+wheel: install  ## Build the wheel of the app into dist/
+	rm -rf dist
+	$(RUN) -m build --no-isolation --wheel --outdir dist
+
+clean:  ## Remove what was built
+	rm -rf dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis var
