@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 # Short lives, in seconds; no margin, because here is only one clock.
-LIFETIMES = {"ACCESS_TOKEN_LIFETIME": "2", "REFRESH_TOKEN_LIFETIME": "4"}
+LIFETIMES = {"ACCESS_TOKEN_LIFETIME": "8", "REFRESH_TOKEN_LIFETIME": "10"}
 os.environ |= LIFETIMES | {
     "DEBUG": "1",
     "DATABASE_URL": "sqlite:///db.sqlite3",

@@ -8,7 +8,12 @@ class TokensConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401  (registers them)
+        from . import (
+            checks,  # noqa: F401  (registers them)
+            receivers,
+        )
+
+        receivers.connect()
 
         if apps.is_installed("drf_spectacular"):
             from .api import schema  # noqa: F401

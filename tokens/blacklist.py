@@ -5,6 +5,8 @@ question never writes. Everything happens on the database that ``router.db_for_w
 the blacklist, so that no lagging replica answers for it.
 """
 
+import math
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -12,14 +14,17 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db import IntegrityError, router, transaction
-from django.db.models import Exists
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import CharField, DateTimeField, Exists, F, Value
+from django.db.models.functions import Cast, Concat, Greatest, Substr
 
+from . import clock
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
 from .keys import key_for
 from .models import BlacklistEntry
+from .querysets import SessionQuerySet
 
 Reason = BlacklistEntry.Reason
 Scope = BlacklistEntry.Scope
@@ -73,6 +78,67 @@ def revoke_session(
     return _write(entry, using or database())
 
 
+def revoke_sessions(rows: SessionQuerySet, *, reason: str, using: str | None = None) -> None:
+    """Refuse every token of all these sessions: one statement, whatever their number.
+
+    An entry lasts as long as the newest refresh token, and an access token made this moment.
+    ``sessions.end_many`` calls this and deletes the rows.
+    """
+    alias = using or database()
+    now = clock.now()
+    sid: Any = Cast("sid", CharField())
+    if not connections[alias].features.has_native_uuid_field:
+        parts = [Substr(sid, start, length) for start, length in _UUID_PARTS]
+        sid = Concat(*(part for group in parts for part in (group, Value("-"))))
+        sid = Substr(sid, 1, 36)
+    values = {
+        "key": F("sid"),
+        "scope": Value(Scope.SESSION.value),
+        "subject": sid,
+        "user_id": F("user_id"),
+        "reason": Value(reason),
+        "created_at": Value(now, DateTimeField()),
+        "expires_at": Greatest(
+            F("expires_at"), Value(now + simplejwt.ACCESS_TOKEN_LIFETIME, DateTimeField())
+        ),
+    }
+    query = rows.order_by().annotate(**{f"new_{name}": value for name, value in values.items()})
+    _insert_select(list(values), query.values_list(*(f"new_{name}" for name in values)), alias)
+
+
+def revoke_users(
+    users: Iterable[tuple[Any, str]],
+    *,
+    issued_before: datetime | None = None,
+    reason: str = Reason.REVOKED,
+    using: str | None = None,
+) -> None:
+    """Refuse the tokens without ``sid`` of these users that were issued so far. Two statements.
+
+    ``users`` are pairs of primary key and user id as tokens spell it. Nothing tells how long such
+    a token lives (a project may have lengthened it), so these entries, one a user, never expire.
+    """
+    alias = using or database()
+    moment = issued_before or clock.now()
+    entries = [
+        BlacklistEntry(
+            key=key_for(Scope.USER, user_id, issuer=simplejwt.ISSUER or ""),
+            scope=Scope.USER,
+            subject=_readable(user_id),
+            user_id=pk,
+            issued_before=moment,
+            reason=reason,
+            expires_at=clock.from_epoch(math.inf),
+        )
+        for pk, user_id in users
+    ]
+    rows = BlacklistEntry.objects.using(alias)
+    rows.bulk_create(entries, ignore_conflicts=True)
+    rows.filter(key__in=[entry.key for entry in entries], issued_before__lt=moment).update(
+        issued_before=moment, reason=reason
+    )
+
+
 def claim(claims: Claims, *, using: str | None = None) -> None:
     """Use up a token that may be used once; raise TokenRevoked if somebody else did.
 
@@ -94,14 +160,17 @@ def check(claims: Claims, *, using: str | None = None) -> None:
         raise TokenRevoked
 
 
-def user_of(claims: Claims) -> AbstractBaseUser:
+def user_of(claims: Claims, *, lock: bool = False) -> AbstractBaseUser:
     """Return the user that the claims name, asking the blacklist in the same statement.
 
     Raises UserUnknown, and TokenRevoked if an entry refuses the token. Users that are read from
-    another database than the blacklist cost a second statement.
+    another database than the blacklist cost a second statement. With ``lock`` the user's row is
+    locked until the end of the transaction.
     """
     field, value = _user_lookup(claims)
     users = get_user_model()._default_manager.all()
+    if lock:
+        users = users.using(database()).select_for_update()
     together = users.db == database()
     if together:
         users = users.annotate(refused_token=refused(claims))
@@ -183,3 +252,30 @@ def _extend(key: UUID, expires_at: datetime, using: str) -> BlacklistEntry | Non
 def _readable(subject: str) -> str:
     """Return any text as printable ASCII that fits the column; a usual id comes out unchanged."""
     return subject.encode("unicode_escape").decode("ascii")[:255]
+
+
+_UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+
+_KEEP_THE_LATER_END = {
+    "mysql": (
+        "ON DUPLICATE KEY UPDATE expires_at = GREATEST({table}.expires_at, VALUES(expires_at))"
+    ),
+    "postgresql": (
+        "ON CONFLICT (key) DO UPDATE SET"
+        " expires_at = GREATEST({table}.expires_at, EXCLUDED.expires_at)"
+    ),
+    "sqlite": (
+        "ON CONFLICT (key) DO UPDATE SET expires_at = MAX({table}.expires_at, EXCLUDED.expires_at)"
+    ),
+}
+
+
+def _insert_select(columns: list[str], query: Any, using: str) -> None:
+    """Insert what ``query`` selects, extending the entries that are there already."""
+    connection = connections[using]
+    table = connection.ops.quote_name(BlacklistEntry._meta.db_table)
+    names = ", ".join(connection.ops.quote_name(name) for name in columns)
+    select, parameters = query.query.get_compiler(using).as_sql()
+    conflict = _KEEP_THE_LATER_END[connection.vendor].format(table=table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({names}) {select} {conflict}", parameters)

@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
-from .conf import Conf, conf
+from .conf import EVENTS, Conf, conf
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,18 @@ _RULES = {
     "TOKENS_ROTATION_GRACE": _Rule("tokens.E005", _DURATION, _is_duration, "timedelta(seconds=10)"),
     "TOKENS_SESSION_METADATA": _Rule(
         "tokens.E006", "True or False", lambda value: isinstance(value, bool), "True"
+    ),
+    "TOKENS_MAX_SESSIONS_PER_USER": _Rule(
+        "tokens.E007",
+        "None or a whole number above zero",
+        lambda value: value is None or (type(value) is int and value > 0),
+        "10",
+    ),
+    "TOKENS_REVOKE_ON": _Rule(
+        "tokens.E008",
+        f"a tuple of some of {', '.join(EVENTS)}",
+        lambda value: isinstance(value, tuple | list | set) and set(value) <= set(EVENTS),
+        '("password_change", "deactivation", "deletion")',
     ),
 }
 

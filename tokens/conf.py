@@ -6,12 +6,15 @@ because simplejwt's own settings object is rebound when it changes and its impor
 old one.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import TypeVar, cast
 
 from django.conf import settings
 
 T = TypeVar("T")
+
+EVENTS = ("password_change", "deactivation", "deletion")
 
 
 class Conf:
@@ -46,6 +49,16 @@ class Conf:
     def TOKENS_SESSION_METADATA(self) -> bool:
         """Whether a session keeps the IP address and user agent of its last use."""
         return getattr(settings, "TOKENS_SESSION_METADATA", True)
+
+    @property
+    def TOKENS_MAX_SESSIONS_PER_USER(self) -> int | None:
+        """How many sessions a user may have; the oldest is ended when one more starts."""
+        return getattr(settings, "TOKENS_MAX_SESSIONS_PER_USER", None)
+
+    @property
+    def TOKENS_REVOKE_ON(self) -> Collection[str]:
+        """Which events of a user end all of the user's sessions."""
+        return getattr(settings, "TOKENS_REVOKE_ON", EVENTS)
 
 
 class SimpleJWT:

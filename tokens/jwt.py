@@ -12,6 +12,7 @@ from typing import Any, Self
 import jwt
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
 from django.utils.translation import gettext as _
 from rest_framework_simplejwt import tokens as base
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
@@ -168,25 +169,40 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         ``may_log_in`` denies the user.
         """
         claims = self.claims
-        session = sessions.find(claims) if claims.sid else None
-        user = session.user if session else blacklist.user_of(claims)
-        if not may_log_in(user):
-            raise UserInactive
-        if not simplejwt.ROTATE_REFRESH_TOKENS:
-            if session:
-                sessions.touch(session, claims)
+        if claims.sid is None:
+            self._adopt(claims, may_log_in)
             return
-        fresh = type(self)()
-        new = sessions.Successor(fresh.claims.jti, fresh.current_time, fresh.claims.expires_at)
-        if session:
-            new = sessions.rotate(session, claims, new)
+        session = sessions.find(claims)
+        if not may_log_in(session.user):
+            raise UserInactive
+        if simplejwt.ROTATE_REFRESH_TOKENS:
+            self._become(sessions.rotate(session, claims, self._successor()))
         else:
-            blacklist.claim(claims)
-        self.payload[simplejwt.JTI_CLAIM] = new.jti
-        self.payload["iat"] = clock.to_epoch(new.issued_at)
-        self.payload["exp"] = clock.to_epoch(new.expires_at)
-        if not session:
-            self._start_session(user)
+            sessions.touch(session, claims)
+
+    def _adopt(self, claims: Claims, may_log_in: Callable[[AbstractBaseUser], bool]) -> None:
+        """Use a token of plain simplejwt up, and start a session for its successor.
+
+        The lock on the user's row, which logging out everywhere takes too, lets no session start
+        unseen.
+        """
+        with transaction.atomic(blacklist.database()):
+            user = blacklist.user_of(claims, lock=simplejwt.ROTATE_REFRESH_TOKENS)
+            if not may_log_in(user):
+                raise UserInactive
+            if simplejwt.ROTATE_REFRESH_TOKENS:
+                blacklist.claim(claims)
+                self._become(self._successor())
+                self._start_session(user)
+
+    def _successor(self) -> sessions.Successor:
+        fresh = type(self)()
+        return sessions.Successor(fresh.claims.jti, fresh.current_time, fresh.claims.expires_at)
+
+    def _become(self, successor: sessions.Successor) -> None:
+        self.payload[simplejwt.JTI_CLAIM] = successor.jti
+        self.payload["iat"] = clock.to_epoch(successor.issued_at)
+        self.payload["exp"] = clock.to_epoch(successor.expires_at)
 
     def __str__(self) -> str:
         if self._session is not None and self._session.expires_at != self.claims.expires_at:

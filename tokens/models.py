@@ -24,9 +24,16 @@ class BlacklistEntry(models.Model):
 
     class Reason(models.TextChoices):
         LOGOUT = "logout", _("logged out")
+        LOGOUT_ALL = "logout_all", _("logged out everywhere")
+        LOGOUT_OTHERS = "logout_others", _("logged out elsewhere")
         ROTATED = "rotated", _("refreshed")
         REUSE = "reuse", _("refresh token reused")
         PASSWORD_CHANGE = "password_change", _("password changed")
+        DEACTIVATION = "deactivation", _("user deactivated")
+        DELETION = "deletion", _("user deleted")
+        LIMIT = "limit", _("too many sessions")
+        ADMIN = "admin", _("ended in the admin")
+        COMMAND = "command", _("revoked by command")
         REVOKED = "revoked", _("revoked")
 
     key = models.UUIDField(_("key"), primary_key=True, editable=False)

@@ -1,7 +1,7 @@
 """The questions that are asked of the tables, each named by an adjective and spelled once."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections, models
 from django.db.models import Q
@@ -9,7 +9,7 @@ from django.db.models.signals import post_delete, pre_delete
 
 from . import clock
 from .claims import Claims
-from .conf import conf
+from .conf import conf, simplejwt
 from .keys import key_for, session_uuid
 
 if TYPE_CHECKING:
@@ -105,6 +105,14 @@ class SessionQuerySet(ExpiringQuerySet["TokenSession"]):
         """Return the session with this id, if there is one."""
         uuid = session_uuid(sid)
         return self.filter(sid=uuid) if uuid else self.none()
+
+    def of_user(self, pk: Any) -> "SessionQuerySet":
+        """Return the sessions of the user with this primary key."""
+        return self.filter(user=pk)
+
+    def live(self) -> "SessionQuerySet":
+        """Return the sessions that may still be refreshed."""
+        return self.filter(expires_at__gt=clock.now() - simplejwt.LEEWAY)
 
     def accepting(self, claims: Claims) -> "SessionQuerySet":
         """Return the session that would still refresh with a refresh token of these claims."""

@@ -14,16 +14,30 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import connections, transaction
+from django.db.models import Exists, OuterRef
+from django.dispatch import Signal
 
 from . import blacklist, clock
 from .claims import Claims
 from .conf import conf, simplejwt
 from .exceptions import TokenReused, TokenRevoked
+from .keys import session_uuid
 from .models import BlacklistEntry, TokenSession
 from .querysets import SessionQuerySet
+from .signals import (
+    refresh_reuse_detected,
+    send_after_commit,
+    session_ended,
+    session_refreshed,
+    session_started,
+)
 
 logger = logging.getLogger("tokens")
+
+Reason = BlacklistEntry.Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +72,12 @@ class Successor:
 
 
 def start(user: Any, *, sid: str, jti: str, expires_at: datetime) -> TokenSession:
-    """Record a login whose refresh token is ``jti`` and ends at ``expires_at``. One statement."""
-    return TokenSession.objects.using(blacklist.database()).create(
+    """Record a login whose refresh token is ``jti`` and ends at ``expires_at``. One statement.
+
+    With TOKENS_MAX_SESSIONS_PER_USER a second one looks for sessions beyond the limit, and the
+    oldest of them are ended.
+    """
+    session = _rows().create(
         sid=UUID(sid),
         user=user,
         refresh_jti=jti,
@@ -67,6 +85,12 @@ def start(user: Any, *, sid: str, jti: str, expires_at: datetime) -> TokenSessio
         expires_at=expires_at,
         **_metadata(),
     )
+    _tell(session_started, session.sid, user.pk)
+    if limit := conf.TOKENS_MAX_SESSIONS_PER_USER:
+        newest_first = _rows().of_user(user.pk).order_by("-sid").values_list("sid", flat=True)
+        if surplus := list(newest_first[limit:]):
+            end_many(_rows().filter(sid__in=surplus), reason=Reason.LIMIT)
+    return session
 
 
 def extend(session: TokenSession, expires_at: datetime) -> None:
@@ -122,6 +146,7 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
             **_metadata(),
         )
         if changed:
+            _tell(session_refreshed, session.sid, session.user_id)
             return new
         reread = _rows().filter(sid=session.sid).first()
         if reread is None:
@@ -129,13 +154,14 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
         session = reread
     if (successor := _graceful(session, claims)) is not None:
         return successor
-    end(claims, reason=blacklist.Reason.REUSE)
+    end(claims, reason=Reason.REUSE)
     logger.warning(
         "refresh token reused: session %s of user %s ended",
         session.sid,
         session.user_id,
         extra={"event": "refresh_reuse_detected", "sid": str(session.sid)},
     )
+    _tell(refresh_reuse_detected, session.sid, session.user_id)
     raise TokenReused
 
 
@@ -144,9 +170,10 @@ def touch(session: TokenSession, claims: Claims) -> None:
     _check_password(session, claims)
     if not _newest(session, claims).update(last_used_at=clock.now(), **_metadata()):
         raise TokenRevoked
+    _tell(session_refreshed, session.sid, session.user_id)
 
 
-def end(claims: Claims, *, reason: str = blacklist.Reason.LOGOUT) -> tuple[BlacklistEntry, bool]:
+def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry, bool]:
     """End the login that a token belongs to; a token without ``sid`` ends by itself.
 
     Returns the blacklist entry and whether it is new. The entry is written first, so that a crash
@@ -166,9 +193,81 @@ def end(claims: Claims, *, reason: str = blacklist.Reason.LOGOUT) -> tuple[Black
         expires_at=max(ends),
         reason=reason,
     )
-    if session:
-        rows.delete()
+    if session and rows.delete()[0]:
+        _tell(session_ended, session.sid, session.user_id, reason=reason)
     return answer
+
+
+def end_many(rows: SessionQuerySet, *, reason: str) -> int:
+    """End all these sessions and return how many: two statements, whatever their number.
+
+    A third one lists them where somebody listens to ``session_ended``.
+    """
+    listening = session_ended.has_listeners(TokenSession)
+    ended = list(rows.values_list("sid", "user_id")) if listening else []
+    blacklist.revoke_sessions(rows, reason=reason)
+    # A session that started since then has no entry and stays.
+    entries = BlacklistEntry.objects.filter(key=OuterRef("sid"))
+    number = rows.filter(Exists(entries)).order_by().delete()[0]
+    for sid, user_id in ended:
+        _tell(session_ended, sid, user_id, reason=reason)
+    return number
+
+
+def end_all(user: Any, *, reason: str = Reason.LOGOUT_ALL, but: str | None = None) -> int:
+    """Log ``user`` out everywhere, or everywhere but in the session ``but``; return how many ended.
+
+    Tokens without ``sid`` that were issued so far are refused too. The number of statements does
+    not depend on the number of sessions. The lock on the user's row keeps a token without ``sid``
+    from becoming a session meanwhile (``RefreshToken.use``).
+    """
+    using = blacklist.database()
+    user_id = str(getattr(user, simplejwt.USER_ID_FIELD))
+    with transaction.atomic(using):
+        lock_user(user.pk)
+        blacklist.revoke_users([(user.pk, user_id)], reason=reason)
+        rows = _rows().of_user(user.pk)
+        if but is not None and (kept := session_uuid(but)):
+            rows = rows.exclude(sid=kept)
+        return end_many(rows, reason=reason)
+
+
+def end_one(user: Any, sid: str, *, reason: str = Reason.LOGOUT) -> bool:
+    """End the session ``sid`` of ``user``; return False if the user has none of that id."""
+    return bool(end_many(_rows().named(sid).of_user(user.pk), reason=reason))
+
+
+def of_user(user: Any) -> SessionQuerySet:
+    """Return the live sessions of ``user``, the one used last first."""
+    return _rows().of_user(user.pk).live().order_by("-last_used_at", "-sid")
+
+
+def rehash(user: AbstractBaseUser, before: AbstractBaseUser) -> None:
+    """Keep the sessions of a user whose password is stored under a new hash, and is the same."""
+    rows = _rows().of_user(user.pk).filter(auth_hash=_auth_hash(before))
+    rows.update(auth_hash=_auth_hash(user))
+
+
+def lock_user(pk: Any) -> None:
+    """Wait until nobody else decides about this user's logins; to be called in a transaction.
+
+    SQLite has one writer at a time anyway, and reading first would spoil its turn to write.
+    """
+    using = blacklist.database()
+    if connections[using].features.has_select_for_update:
+        users = get_user_model()._default_manager.using(using).filter(pk=pk)
+        list(users.select_for_update().values_list("pk"))
+
+
+def _tell(signal: Signal, sid: UUID, user_id: Any, **arguments: Any) -> None:
+    send_after_commit(
+        signal,
+        TokenSession,
+        using=blacklist.database(),
+        sid=str(sid),
+        user_id=user_id,
+        **arguments,
+    )
 
 
 def _rows() -> SessionQuerySet:
@@ -201,7 +300,7 @@ def _check_password(session: TokenSession, claims: Claims) -> None:
     user = session.user
     known = (_auth_hash(user), *user.get_session_auth_fallback_hash())
     if not any(hmac.compare_digest(session.auth_hash, value) for value in known):
-        end(claims, reason=blacklist.Reason.PASSWORD_CHANGE)
+        end(claims, reason=Reason.PASSWORD_CHANGE)
         raise TokenRevoked
 
 

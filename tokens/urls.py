@@ -10,4 +10,8 @@ urlpatterns = [
     path("token/verify/", views.TokenVerifyView.as_view(), name="token_verify"),
     path("token/blacklist/", views.TokenBlacklistView.as_view(), name="token_blacklist"),
     path("logout/", views.LogoutView.as_view(), name="token_logout"),
+    path("logout/all/", views.LogoutAllView.as_view(), name="token_logout_all"),
+    path("logout/others/", views.LogoutOthersView.as_view(), name="token_logout_others"),
+    path("sessions/", views.SessionListView.as_view(), name="token_session_list"),
+    path("sessions/<str:sid>/", views.SessionDetailView.as_view(), name="token_session_detail"),
 ]

@@ -7,7 +7,7 @@ from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 
-from .views import LogoutView
+from . import views
 
 OURS = "tokens.api.serializers."
 
@@ -53,10 +53,15 @@ class TokenViewExtension(OpenApiViewExtension):
 
     def view_replacement(self) -> Any:
         view: Any = self.target
-        success: dict[int, Any] = {200: view.serializer_class}
-        auth: list[Any] = []
-        if view is LogoutView:
-            success = {204: OpenApiResponse(description="Logged out, now or before.")}
-            auth = [{"jwtAuth": []}, {}]
         described = type(view.__name__, (view,), {})
-        return extend_schema(responses=success | ERRORS, auth=auth)(described)
+        success: dict[int, Any] = {200: view.serializer_class}
+        options: dict[str, Any] = {}
+        if view in (views.LogoutView, views.SessionDetailView):
+            success = {204: OpenApiResponse(description="Logged out, now or before.")}
+        if view is views.LogoutView:
+            options["auth"] = [{"jwtAuth": []}, {}]
+        if view in (views.LogoutAllView, views.LogoutOthersView):
+            options["request"] = None
+        if view is views.SessionListView:
+            success = {200: view.serializer_class(many=True)}
+        return extend_schema(responses=success | ERRORS, **options)(described)

@@ -13,9 +13,10 @@ from rest_framework_simplejwt.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.settings import api_settings
 
 from .. import sessions
-from ..conf import simplejwt
+from ..conf import conf, simplejwt
 from ..exceptions import UserInactive, UserUnknown
 from ..jwt import AnyToken, RefreshToken, SlidingToken, deferred_question, simplejwt_errors
+from ..models import TokenSession
 from .client import client_of
 
 
@@ -96,3 +97,37 @@ class LogoutSerializer(serializers.Serializer[Any]):
     """The token that says which login to end; the Authorization header serves as well."""
 
     refresh = serializers.CharField(required=False)
+
+
+class SessionsEndedSerializer(serializers.Serializer[Any]):
+    """How many logins were ended."""
+
+    sessions_ended = serializers.IntegerField(read_only=True)
+
+
+class SessionSerializer(serializers.ModelSerializer[TokenSession]):
+    """A login, as its user sees it; nothing in it can be used as a token."""
+
+    current = serializers.SerializerMethodField()
+
+    class Meta:
+        model = TokenSession
+        fields = (
+            "sid",
+            "created_at",
+            "last_used_at",
+            "expires_at",
+            "ip_address",
+            "user_agent",
+            "current",
+        )
+        read_only_fields = fields
+
+    def get_current(self, session: TokenSession) -> bool:
+        return str(session.sid) == self.context.get("current_sid")
+
+    def to_representation(self, instance: TokenSession) -> dict[str, Any]:
+        data: dict[str, Any] = super().to_representation(instance)
+        if not conf.TOKENS_SESSION_METADATA:
+            del data["ip_address"], data["user_agent"]
+        return data

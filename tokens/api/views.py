@@ -1,13 +1,17 @@
 """The endpoints. They write outside request transactions, so an answer means: committed."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.db import connections, transaction
+from django.db.models import QuerySet
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, NotFound, ParseError
+from rest_framework.mixins import ListModelMixin
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt import views as base
@@ -15,7 +19,10 @@ from rest_framework_simplejwt.exceptions import DetailDictMixin, InvalidToken, T
 from rest_framework_simplejwt.settings import api_settings
 
 from .. import sessions
+from ..claims import SID_CLAIM
 from ..jwt import RefreshToken, claims_for_logout
+from ..models import TokenSession
+from ..sessions import Reason
 from . import serializers
 from .authentication import JWTAuthentication
 from .errors import DATABASE_ERRORS, unavailable, with_code
@@ -103,6 +110,75 @@ class LogoutView(TokenView):
         if raw is None:
             raise NoTokenGiven
         return raw
+
+
+class SignedInView(TokenView):
+    """An endpoint for somebody who is logged in, by the token of the Authorization header."""
+
+    authentication_classes = (JWTAuthentication,)  # type: ignore[assignment]
+    permission_classes = (IsAuthenticated,)  # type: ignore[assignment]
+
+    def current_sid(self) -> str | None:
+        """Return the id of the session that asks; None for a token that has none."""
+        token: Any = self.request.auth
+        return cast("str | None", token.get(SID_CLAIM))
+
+
+class LogoutAllView(SignedInView):
+    """Log out everywhere: end all logins of the user, this one too."""
+
+    serializer_class = serializers.SessionsEndedSerializer
+
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return Response({"sessions_ended": sessions.end_all(request.user)})
+
+
+class LogoutOthersView(SignedInView):
+    """Log out everywhere else: end all logins of the user but this one.
+
+    Tokens of plain simplejwt, which belong to no session, can't be told apart: all are ended.
+    """
+
+    serializer_class = serializers.SessionsEndedSerializer
+
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        number = sessions.end_all(request.user, reason=Reason.LOGOUT_OTHERS, but=self.current_sid())
+        return Response({"sessions_ended": number})
+
+
+class SessionPagination(PageNumberPagination):
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = 200
+
+
+class SessionListView(SignedInView, ListModelMixin):
+    """List the logins of the user, the one used last first; ``current`` marks this one."""
+
+    http_method_names = ("get", "head", "options")
+    serializer_class = serializers.SessionSerializer
+    pagination_class = SessionPagination
+
+    def get_queryset(self) -> QuerySet[TokenSession]:
+        return sessions.of_user(self.request.user)
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "current_sid": self.current_sid()}
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return self.list(request, *args, **kwargs)
+
+
+class SessionDetailView(SignedInView):
+    """End one login of the user by the id of its session."""
+
+    http_method_names = ("delete", "options")
+    serializer_class = serializers.SessionSerializer
+
+    def delete(self, request: Request, sid: str) -> Response:
+        if not sessions.end_one(request.user, sid):
+            raise NotFound(_("No such session."))
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def unprotected(view: type | None) -> type | None:
