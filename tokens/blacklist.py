@@ -6,10 +6,8 @@ the blacklist, so that no lagging replica answers for it.
 """
 
 import math
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
-from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
@@ -106,37 +104,25 @@ def revoke_sessions(rows: SessionQuerySet, *, reason: str, using: str | None = N
     _insert_select(list(values), query.values_list(*(f"new_{name}" for name in values)), alias)
 
 
-def revoke_users(
-    users: Iterable[tuple[Any, str]],
-    *,
-    issued_before: datetime | None = None,
-    reason: str = Reason.REVOKED,
-    using: str | None = None,
-) -> None:
-    """Refuse the tokens without ``sid`` of these users that were issued so far. Two statements.
+def revoke_user(
+    pk: Any, user_id: str, *, reason: str = Reason.REVOKED, using: str | None = None
+) -> tuple[BlacklistEntry, bool]:
+    """Refuse the tokens without ``sid`` of a user that were issued until now.
 
-    ``users`` are pairs of primary key and user id as tokens spell it. Nothing tells how long such
-    a token lives (a project may have lengthened it), so these entries, one a user, never expire.
+    Returns the entry and whether it is new. ``user_id`` is as tokens spell it. Nothing tells how
+    long such a token lives (a project may have lengthened it), so these entries, one a user,
+    never expire.
     """
-    alias = using or database()
-    moment = issued_before or clock.now()
-    entries = [
-        BlacklistEntry(
-            key=key_for(Scope.USER, user_id, issuer=simplejwt.ISSUER or ""),
-            scope=Scope.USER,
-            subject=_readable(user_id),
-            user_id=pk,
-            issued_before=moment,
-            reason=reason,
-            expires_at=clock.from_epoch(math.inf),
-        )
-        for pk, user_id in users
-    ]
-    rows = BlacklistEntry.objects.using(alias)
-    rows.bulk_create(entries, ignore_conflicts=True)
-    rows.filter(key__in=[entry.key for entry in entries], issued_before__lt=moment).update(
-        issued_before=moment, reason=reason
+    entry = BlacklistEntry(
+        key=key_for(Scope.USER, user_id, issuer=simplejwt.ISSUER or ""),
+        scope=Scope.USER,
+        subject=_readable(user_id),
+        user_id=pk,
+        issued_before=clock.now(),
+        reason=reason,
+        expires_at=clock.from_epoch(math.inf),
     )
+    return _write(entry, using or database())
 
 
 def claim(claims: Claims, *, using: str | None = None) -> None:
@@ -227,26 +213,35 @@ def _user_lookup(claims: Claims) -> tuple[Any, Any]:
 
 
 def _write(entry: BlacklistEntry, using: str) -> tuple[BlacklistEntry, bool]:
+    # A plain insert: MariaDB's INSERT IGNORE also ignores values that it can't store.
     try:
         with transaction.atomic(using):
             entry.save(force_insert=True, using=using)
     except IntegrityError:
-        known = _extend(entry.key, entry.expires_at, using)
+        known = _extend(entry, using)
         if known is None:
             raise
         return known, False
     return entry, True
 
 
-def _extend(key: UUID, expires_at: datetime, using: str) -> BlacklistEntry | None:
-    entries = BlacklistEntry.objects.using(using).filter(key=key)
+def _extend(entry: BlacklistEntry, using: str) -> BlacklistEntry | None:
+    """Return the entry of the same key that is there, its moments at least those of ``entry``."""
     # Locking, because in a transaction at REPEATABLE READ a plain read may not see the row yet.
     with transaction.atomic(using):
-        entry = entries.select_for_update().first()
-        if entry is not None and entry.expires_at < expires_at:
-            entries.filter(expires_at__lt=expires_at).update(expires_at=expires_at)
-            entry.expires_at = expires_at
-    return entry
+        rows = BlacklistEntry.objects.using(using).filter(key=entry.key)
+        known = rows.select_for_update().first()
+        if known is not None:
+            later = [
+                name
+                for name in ("expires_at", "issued_before")
+                if (new := getattr(entry, name)) is not None and new > getattr(known, name)
+            ]
+            for name in later:
+                setattr(known, name, getattr(entry, name))
+            if later:
+                known.save(update_fields=later, using=using)
+    return known
 
 
 def _readable(subject: str) -> str:

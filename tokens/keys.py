@@ -40,5 +40,7 @@ def key_for(scope: str, subject: str, *, issuer: str) -> uuid.UUID:
         digest.update(len(data).to_bytes(8, "big") + data)
     number = int.from_bytes(digest.digest()[:16], "big")
     number = number & ~(0xF << 76) | 0x8 << 76  # version 8
-    number = number & ~(0x3 << 62) | 0x2 << 62  # the variant of RFC 9562
+    # The variant of RFC 9562 is two bits, 10. The third is fixed too, because MariaDB refuses a
+    # UUIDv8 whose ninth byte is exactly 0x80.
+    number = number & ~(0x7 << 61) | 0x5 << 61
     return uuid.UUID(int=number)

@@ -203,6 +203,8 @@ def end_many(rows: SessionQuerySet, *, reason: str) -> int:
 
     A third one lists them where somebody listens to ``session_ended``.
     """
+    if rows.query.is_empty():
+        return 0
     listening = session_ended.has_listeners(TokenSession)
     ended = list(rows.values_list("sid", "user_id")) if listening else []
     blacklist.revoke_sessions(rows, reason=reason)
@@ -225,7 +227,7 @@ def end_all(user: Any, *, reason: str = Reason.LOGOUT_ALL, but: str | None = Non
     user_id = str(getattr(user, simplejwt.USER_ID_FIELD))
     with transaction.atomic(using):
         lock_user(user.pk)
-        blacklist.revoke_users([(user.pk, user_id)], reason=reason)
+        blacklist.revoke_user(user.pk, user_id, reason=reason)
         rows = _rows().of_user(user.pk)
         if but is not None and (kept := session_uuid(but)):
             rows = rows.exclude(sid=kept)
