@@ -9,7 +9,7 @@ from django.db.models.signals import post_delete, pre_delete
 
 from . import clock
 from .claims import Claims
-from .conf import conf
+from .conf import conf, simplejwt
 from .keys import key_for, session_uuid
 
 if TYPE_CHECKING:
@@ -69,6 +69,14 @@ _DELETE_BATCH = {
 }
 
 
+def oldest_in_force() -> datetime:
+    """Return the oldest ``expires_at`` with which an entry may still refuse an acceptable token.
+
+    simplejwt accepts a token for ``LEEWAY`` longer than it lives.
+    """
+    return clock.now() - simplejwt.LEEWAY
+
+
 class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
     """Blacklist entries."""
 
@@ -89,7 +97,7 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
 
     def in_force(self) -> "BlacklistQuerySet":
         """Return the entries that may still refuse a token that would otherwise be accepted."""
-        return self.filter(expires_at__gte=clock.now())
+        return self.filter(expires_at__gte=oldest_in_force())
 
     def about(self, subject: str, *, issuer: str) -> "BlacklistQuerySet":
         """Return the entries for exactly this jti, sid or user id (at most three)."""
