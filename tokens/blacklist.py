@@ -1,10 +1,14 @@
 """Revoke tokens and ask about them: the only writer of blacklist entries.
 
-State only ever goes from live to revoked. Revoking twice is a no-op with the same answer, and a
-question never writes. Everything happens on the database that ``router.db_for_write`` names for
-the blacklist, so that no lagging replica answers for it.
+State only ever goes from live to revoked, but for an administrator's explicit act (``unrevoke``).
+Revoking twice is a no-op with the same answer, and a question never writes. Everything happens on
+the database that ``router.db_for_write`` names for the blacklist, so that no lagging replica
+answers for it.
 """
 
+import logging
+import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,8 +25,13 @@ from .exceptions import TokenRevoked, UserUnknown
 from .keys import key_for
 from .models import BlacklistEntry
 
+logger = logging.getLogger("tokens")
+
 Reason = BlacklistEntry.Reason
 Scope = BlacklistEntry.Scope
+
+# What ``_readable`` writes; anything else after a backslash is left alone.
+_ESCAPE = re.compile(r"\\(?:[nrt\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|U0010[0-9a-f]{4})")
 
 
 def database() -> str:
@@ -71,6 +80,27 @@ def revoke_session(
         expires_at=expires_at,
     )
     return _write(entry, using or database())
+
+
+def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None:
+    """Remove entries, so that the tokens they refuse are accepted again, on behalf of ``by``.
+
+    For an administrator's explicit act only; whether ``by`` may do it is for the caller to ask.
+    """
+    for entry in entries:
+        # Before the deletion: a line too many is better than one too few.
+        logger.warning(
+            "user %s (%r) un-revokes %s %r, key %s, revoked at %s as %r",
+            by.pk,
+            by.get_username(),
+            entry.scope,
+            entry.subject,
+            entry.key,
+            entry.created_at,
+            entry.reason,
+            extra={"event": "unrevoked", "key": str(entry.key), "by": str(by.pk)},
+        )
+        BlacklistEntry.objects.using(database()).filter(key=entry.key).delete()
 
 
 def claim(claims: Claims, *, using: str | None = None) -> None:
@@ -136,6 +166,11 @@ def user_pk(claims: Claims) -> object:
         return value
     users = get_user_model()._default_manager.filter(**{field.name: value})
     return users.values_list("pk", flat=True).first()
+
+
+def subject_shown_as(text: str) -> str:
+    """Return the jti or sid that entries show as ``text``: unescaped, as far as it is escaped."""
+    return _ESCAPE.sub(lambda match: match[0].encode().decode("unicode_escape"), text)
 
 
 def _user_lookup(claims: Claims) -> tuple["Field[Any, Any]", object]:

@@ -51,6 +51,7 @@ class BlacklistEntry(models.Model):
     class Meta:
         verbose_name = _("blacklist entry")
         verbose_name_plural = _("blacklist entries")
+        permissions = [("unrevoke_blacklistentry", "Can un-revoke (delete) blacklist entries")]
         indexes = [models.Index(fields=["expires_at"], name="tokens_entry_expires")]
         constraints = [
             models.CheckConstraint(
