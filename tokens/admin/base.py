@@ -4,6 +4,7 @@ On millions of rows that means: count no more rows than anybody pages through, s
 along indexes only, and offer no list of all users.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -16,9 +17,11 @@ from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils.formats import date_format
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.text import Truncator
+from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -145,7 +148,7 @@ class OfUsersAdmin(ReadOnlyAdmin):
         except ObjectDoesNotExist:
             user = None
         if user is None:
-            return gettext("%s (deleted)") % row.user_id
+            return gettext("%s (deleted)") % str(row.user_id)
         options = get_user_model()._meta
         name = f"{self.admin_site.name}:{options.app_label}_{options.model_name}_change"
         try:
@@ -155,8 +158,19 @@ class OfUsersAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">{}</a>', url, user.get_username())
 
 
+def moment(field: str, description: "str | _StrPromise") -> Callable[[Any, Any], str]:
+    """Return a column that shows a moment, short enough for a list of many columns."""
+
+    @admin.display(description=description, ordering=field)
+    def column(_admin: ReadOnlyAdmin, row: Any) -> str:
+        value = getattr(row, field)
+        return date_format(localtime(value) if is_aware(value) else value, "Y-m-d H:i")
+
+    return column
+
+
 def label(text: "str | _StrPromise", kind: str) -> str:
-    """Return ``text`` in the colour of ``kind``: good, bad, busy or quiet."""
+    """Return ``text`` in the colour of ``kind``: good, busy, odd, bad or quiet."""
     return format_html('<span class="tokens-label tokens-{}">{}</span>', kind, text)
 
 

@@ -10,13 +10,14 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import router, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 
 from .. import blacklist, clock
 from ..conf import simplejwt
 from ..models import BlacklistEntry
 from ..querysets import oldest_in_force
-from .base import OfUsersAdmin, label, shortened
+from .base import OfUsersAdmin, label, moment, shortened
 from .search import uuids
 
 if TYPE_CHECKING:
@@ -74,13 +75,13 @@ class BlacklistEntryAdmin(OfUsersAdmin):
         "scope",
         "reason",
         "user_link",
-        "created_at",
-        "expires_at",
+        "revoked_at",
+        "needed_until",
     )
     list_filter = (StatusFilter, "scope", "reason", NeededFilter)
     lookups = OfUsersAdmin.lookups | {"status", "scope__exact", "reason__exact", "needed"}
     ordering = ("-expires_at",)  # the column that has an index
-    sortable_by = ("expires_at",)
+    sortable_by = ("needed_until",)
     search_help_text = _("The exact id of a token, session or user, or the beginning of a name.")
     fields = (
         "status",
@@ -97,13 +98,16 @@ class BlacklistEntryAdmin(OfUsersAdmin):
     actions_selection_counter = False  # it would offer to select all pages
     list_max_show_all = 200
 
+    revoked_at = moment("created_at", _("revoked at"))
+    needed_until = moment("expires_at", _("needed until"))
+
     @admin.display(description=_("status"))
     def status(self, entry: BlacklistEntry) -> str:
         return label(_("in force"), "bad") if entry.in_force else label(_("expired"), "quiet")
 
     @admin.display(description=_("subject"))
     def short_subject(self, entry: BlacklistEntry) -> str:
-        return shortened(entry.subject, 40)
+        return shortened(entry.subject, 17)
 
     def about(self, term: str) -> Q:
         entries = BlacklistEntry.objects.all()
@@ -138,4 +142,7 @@ class BlacklistEntryAdmin(OfUsersAdmin):
             self.message_user(request, text % self.list_max_show_all, messages.ERROR)
             return None
         with transaction.atomic(router.db_for_write(BlacklistEntry)):
-            return delete_selected(self, request, queryset)
+            response = delete_selected(self, request, queryset)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            response.context_data["title"] = _("Un-revoke")
+        return response

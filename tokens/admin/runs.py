@@ -7,12 +7,12 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 
 from ..models import CleanupRun
-from .base import ReadOnlyAdmin, label, shortened
+from .base import ReadOnlyAdmin, label, moment, shortened
 
 _KINDS: dict[str, str] = {
     CleanupRun.Outcome.RUNNING: "busy",
     CleanupRun.Outcome.SUCCEEDED: "good",
-    CleanupRun.Outcome.PARTIAL: "busy",
+    CleanupRun.Outcome.PARTIAL: "odd",
     CleanupRun.Outcome.FAILED: "bad",
     CleanupRun.Outcome.ABANDONED: "bad",
 }
@@ -21,19 +21,16 @@ _KINDS: dict[str, str] = {
 @admin.register(CleanupRun)
 class CleanupRunAdmin(ReadOnlyAdmin):
     list_display = (
-        "started_at",
+        "started",
         "outcome_label",
         "trigger",
         "host",
-        "entries",
-        "sessions",
+        "removed",
         "batches",
         "longest",
         "duration",
         "short_error",
     )
-    list_filter = ("outcome",)
-    lookups = frozenset({"outcome__exact"})
     ordering = ("-pk",)
     fields = (
         "started_at",
@@ -51,9 +48,15 @@ class CleanupRunAdmin(ReadOnlyAdmin):
         "error",
     )
 
+    started = moment("started_at", _("started at"))
+
     @admin.display(description=_("outcome"))
     def outcome_label(self, run: CleanupRun) -> str:
         return label(run.get_outcome_display(), _KINDS.get(run.outcome, "quiet"))
+
+    @admin.display(description=_("removed"))
+    def removed(self, run: CleanupRun) -> str:
+        return number_format(run.entries_removed + run.sessions_removed, force_grouping=True)
 
     @admin.display(description=_("entries removed"))
     def entries(self, run: CleanupRun) -> str:
@@ -76,7 +79,7 @@ class CleanupRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("error"))
     def short_error(self, run: CleanupRun) -> str:
-        return shortened(run.error, 60)
+        return shortened(run.error, 80)
 
 
 def _seconds(number: float) -> str:

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..models import TokenSession
-from .base import OfUsersAdmin, shortened
+from .base import OfUsersAdmin, moment, shortened
 from .search import ip_addresses, uuids
 
 
@@ -16,15 +16,15 @@ from .search import ip_addresses, uuids
 class TokenSessionAdmin(OfUsersAdmin):
     list_display = (
         "user_link",
-        "created_at",
-        "last_used_at",
-        "expires_at",
+        "logged_in_at",
+        "last_refreshed_at",
+        "ends_at",
         "ip_address",
         "short_user_agent",
     )
-    list_display_links = ("created_at",)
+    list_display_links = ("logged_in_at",)
     ordering = ("-sid",)  # by time of login: session ids grow with time
-    sortable_by = ("expires_at",)
+    sortable_by = ("ends_at",)
     search_help_text = _("The exact id of a session, an IP address, or the beginning of a name.")
     fields = (
         "sid",
@@ -35,6 +35,10 @@ class TokenSessionAdmin(OfUsersAdmin):
         "ip_address",
         "user_agent",
     )
+
+    logged_in_at = moment("created_at", _("logged in at"))
+    last_refreshed_at = moment("last_used_at", _("last refreshed at"))
+    ends_at = moment("expires_at", _("expires at"))
 
     @admin.display(description=_("user agent"))
     def short_user_agent(self, session: TokenSession) -> str:
