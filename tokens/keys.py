@@ -40,5 +40,7 @@ def key_for(scope: str, subject: str, *, issuer: str) -> uuid.UUID:
         digest.update(len(data).to_bytes(8, "big") + data)
     number = int.from_bytes(digest.digest()[:16], "big")
     number = number & ~(0xF << 76) | 0x8 << 76  # version 8
-    number = number & ~(0x3 << 62) | 0x2 << 62  # the variant of RFC 9562
+    # The variant of RFC 9562 and one bit more: MariaDB's UUID type takes a version 8 whose ninth
+    # byte is 0x80, which one in 64 would have, for no UUID (10.11).
+    number = number & ~(0x7 << 61) | 0x5 << 61
     return uuid.UUID(int=number)
