@@ -35,9 +35,11 @@ HOSTILE = [
     "::1",
     "\ud7ff\U0010ffff",
     "  ",
+    "00000000-0000-8000-8000-000000000000",  # no UUID for MariaDB
+    "00000000-0000-f000-0000-000000000000",
 ]
 LISTS = ["blacklistentry", "tokensession", "cleanuprun"]
-SECRETS = {"refresh_jti": "newest-refresh-id", "previous_jti": "older-id", "auth_hash": "hash-of-it"}
+SECRETS = {"refresh_jti": "newest-id", "previous_jti": "older-id", "auth_hash": "hash-of-it"}
 
 
 support = admin.AdminSite(name="support")
@@ -63,7 +65,9 @@ def make_entry(subject: str = "", scope: str = "token", **fields: Any) -> Blackl
 
 def make_session(user: Any, **fields: Any) -> TokenSession:
     expires_at = clock.now() + timedelta(days=1)
-    values = {"sid": new_sid(), "user": user, "expires_at": expires_at} | SECRETS | fields
+    values = (
+        {"sid": uuid.UUID(new_sid()), "user": user, "expires_at": expires_at} | SECRETS | fields
+    )
     return TokenSession.objects.create(**values)
 
 
@@ -74,9 +78,7 @@ def make_run(**fields: Any) -> CleanupRun:
 def fill(user: Any, count: int) -> None:
     end = clock.now() + timedelta(hours=1)
     BlacklistEntry.objects.bulk_create(
-        BlacklistEntry(
-            key=uuid.uuid4(), scope="token", subject=str(i), user=user, expires_at=end
-        )
+        BlacklistEntry(key=uuid.uuid4(), scope="token", subject=str(i), user=user, expires_at=end)
         for i in range(count)
     )
     TokenSession.objects.bulk_create(
@@ -131,9 +133,7 @@ def test_lists_and_details_are_shown(request, rows, model, who):
     assert client.get(page(model)).status_code == 200
     detail = client.get(page(model, "change", rows[model].pk))
     assert detail.status_code == 200
-    assert b"<input" not in detail.content.split(b'id="content"')[1].replace(b'type="hidden"', b"")[
-        : detail.content.find(b"submit-row")
-    ] or b'name="_save"' not in detail.content
+    assert 'name="_save"' not in detail.text
 
 
 @pytest.mark.parametrize("model", LISTS)
@@ -199,8 +199,8 @@ def test_no_page_shows_a_token_or_what_a_session_keeps_for_itself(root, user, lo
     texts = [root.get(url).text for url in urls]
     login.logout()
     entry = BlacklistEntry.objects.get()
-    urls = [page("blacklistentry"), *(page("blacklistentry", v, entry.pk) for v in ("change", "delete"))]
-    texts += [root.get(url).text for url in urls]
+    urls = [page("blacklistentry", view, entry.pk) for view in ("change", "delete")]
+    texts += [root.get(url).text for url in [page("blacklistentry"), *urls]]
     assert all(texts)
     assert not [secret for secret in known for text in texts if secret in text]
 
@@ -297,7 +297,7 @@ def test_a_list_that_is_longer_than_it_counts_says_so(viewer, user, monkeypatch)
     fill(user, 1)
     text = viewer.get(page("blacklistentry")).text
     assert "100+ blacklist entries" in text
-    assert "results" not in text
+    assert "100 results" not in text
     assert viewer.get(page("blacklistentry") + "?p=3").status_code == 302
     assert "100+ sessions" in viewer.get(page("tokensession") + "?q=ada").text
 
@@ -327,11 +327,11 @@ def found(viewer: Client) -> Callable[..., list[Any]]:
     return search
 
 
-@pytest.mark.parametrize("subject", ["4f2c", "ünï 🙂\n", "a\\x41", "<script>", "x" * 300])
+@pytest.mark.parametrize("subject", ["4f2c", "ünï\n🙂", "a\\x41", "<script>", "x" * 300])
 def test_entries_are_found_by_the_exact_jti(found, subject):
     entry = make_entry(subject)
     make_entry("other")
-    assert found("blacklistentry", q=f" {subject} ") == [entry] if subject.strip() == subject else True
+    assert found("blacklistentry", q=f" {subject} ") == [entry]
     assert found("blacklistentry", q=str(entry.key)) == [entry]
     assert found("blacklistentry", q=subject[:-1]) == []
 
@@ -360,7 +360,7 @@ def test_the_search_knows_the_issuer_of_our_tokens(found):
 
 @pytest.mark.parametrize("model", ["blacklistentry", "tokensession"])
 def test_rows_are_found_by_the_beginning_of_the_users_name(found, make_user, model):
-    make = {"blacklistentry": lambda user: make_entry(user=user), "tokensession": make_session}[model]
+    make = make_session if model == "tokensession" else lambda user: make_entry(user=user)
     rows = {name: make(make_user(name)) for name in ("ada", "ada.lovelace", "bob", "mada")}
     assert found(model, q="bob") == [rows["bob"]]
     assert {row.pk for row in found(model, q="ada")} == {rows["ada"].pk, rows["ada.lovelace"].pk}
@@ -425,7 +425,7 @@ def test_the_filters_list_no_users(viewer, rows):
     ("model", "query"),
     [
         ("tokensession", "auth_hash__startswith=h"),
-        ("tokensession", "refresh_jti=newest-refresh-id"),
+        ("tokensession", "refresh_jti=newest-id"),
         ("tokensession", "user__password__startswith=a"),
         ("blacklistentry", "subject__regex=(a%2B)%2B$"),
         ("blacklistentry", "user__password__startswith=a"),
@@ -500,7 +500,7 @@ def test_unrevoking_asks_then_makes_the_token_valid_again_and_is_logged_twice(
         assert unrevoker.post(url, {"post": "yes"}).status_code == 302
     assert login.me().status_code == 200
     assert login.refresh().status_code == 401  # the session itself does not come back
-    (record,) = [record for record in caplog.records if record.name == "tokens"][:1]
+    (record,) = [record for record in caplog.records if record.name == "tokens"]
     assert record.levelno == logging.WARNING
     for part in ("staff", str(entry.key), entry.subject):
         assert part in record.getMessage()
@@ -571,7 +571,7 @@ def test_a_user_with_entries_and_sessions_can_be_deleted_and_the_entries_stay(
         data = {"action": "delete_selected", "_selected_action": str(user.pk)}
     else:
         url, data = reverse("admin:auth_user_delete", args=[user.pk]), {}
-    assert "doesn’t have permission" not in client.get(url).text
+    assert "have permission to delete" not in client.get(url).text
     assert client.post(url, {**data, "post": "yes"}).status_code == 302
     assert not User.objects.filter(pk=user.pk).exists()
     assert not TokenSession.objects.exists()

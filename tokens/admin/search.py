@@ -5,9 +5,9 @@ import uuid
 from typing import Any, cast
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldError, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import Field, QuerySet
+from django.db.models import CharField, Field, QuerySet, TextField
 
 MAX_USERS = 100
 
@@ -26,10 +26,12 @@ def users_named(term: str) -> tuple[list[Any], bool]:
         return [], True
     try:
         exact = list(users.filter(**{name.name: term}).values_list("pk", flat=True)[:1])
-        begins = _beginning_with(users, name.name, term).exclude(pk__in=exact)
-        found = exact + list(begins.values_list("pk", flat=True)[: MAX_USERS + 1])
-    except (ValueError, TypeError, ValidationError, FieldError):  # names that are not text
+    except (ValueError, TypeError, ValidationError):  # no name, where names are not text
         return [], True
+    if not isinstance(name, CharField | TextField):
+        return exact, True
+    begins = _beginning_with(users, name.name, term).exclude(pk__in=exact)
+    found = exact + list(begins.values_list("pk", flat=True)[: MAX_USERS + 1])
     return found[:MAX_USERS], len(found) <= MAX_USERS
 
 
