@@ -1,4 +1,7 @@
 import logging
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -578,3 +581,10 @@ def test_a_user_with_entries_and_sessions_can_be_deleted_and_the_entries_stay(
     entry.refresh_from_db()
     assert entry.user_id is None
     assert entry.in_force
+
+
+def test_users_may_have_a_uuid_for_a_key_and_an_address_for_a_name():
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.custom_user.settings"}
+    command = [sys.executable, "-W", "error", "-m", "tests.custom_user"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
