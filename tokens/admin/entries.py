@@ -81,7 +81,6 @@ class BlacklistEntryAdmin(OfUsersAdmin):
     list_filter = (StatusFilter, "scope", "reason", NeededFilter)
     lookups = OfUsersAdmin.lookups | {"status", "scope__exact", "reason__exact", "needed"}
     ordering = ("-expires_at",)  # the column that has an index
-    sortable_by = ("needed_until",)
     search_help_text = _("The exact id of a token, session or user, or the beginning of a name.")
     fields = (
         "status",
