@@ -1,8 +1,28 @@
+from django.db import Error, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+
+from tokens.models import CleanupRun
+
+
+@require_safe
+@never_cache
+@transaction.non_atomic_requests  # the page is there to say so when the database is not
+def home(request: HttpRequest) -> HttpResponse:
+    """Say what this is, how it is, and where to go on."""
+    context: dict[str, object] = {"base": request.build_absolute_uri("/").rstrip("/")}
+    try:
+        context["last_success"] = CleanupRun.objects.last_success()
+    except Error:
+        context["unreadable"] = True
+    return render(request, "home.html", context)
 
 
 class MeSerializer(serializers.Serializer[dict[str, str]]):

@@ -9,6 +9,7 @@ from django.contrib.auth.models import AbstractUser
 
 from tokens import blacklist, clock, sessions
 from tokens.claims import Claims
+from tokens.client import Client, used_by
 from tokens.exceptions import TokenReused, TokenRevoked
 from tokens.jwt import RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
@@ -186,14 +187,14 @@ def test_a_session_ends_with_its_user(user: AbstractUser, claims: Claims) -> Non
 
 
 def test_metadata_is_kept_unless_switched_off(user: AbstractUser, settings: Any) -> None:
-    client = sessions.Client("192.0.2.7", "curl/8.0 " + "x" * 500)
-    with sessions.used_by(client):
+    client = Client("192.0.2.7", "curl/8.0 " + "x" * 500)
+    with used_by(client):
         RefreshToken.for_user(user)
     session = TokenSession.objects.get()
     assert (session.ip_address, len(session.user_agent)) == ("192.0.2.7", 255)
     session.delete()
     settings.TOKENS_SESSION_METADATA = False
-    with sessions.used_by(client):
+    with used_by(client):
         RefreshToken.for_user(user)
     session = TokenSession.objects.get()
     assert (session.ip_address, session.user_agent) == (None, "")

@@ -1,20 +1,23 @@
 """Revoke tokens and ask about them: the only writer of blacklist entries.
 
-State only ever goes from live to revoked. Revoking twice is a no-op with the same answer, and a
-question never writes. Everything happens on the database that ``router.db_for_write`` names for
-the blacklist, so that no lagging replica answers for it.
+State only ever goes from live to revoked, but for an administrator's explicit act (``unrevoke``).
+Revoking twice is a no-op with the same answer, and a question never writes. Everything happens on
+the database that ``router.db_for_write`` names for the blacklist, so that no lagging replica
+answers for it.
 """
 
+import logging
 import math
+import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db import IntegrityError, connections, router, transaction
-from django.db.models import CharField, DateTimeField, Exists, F, Value
-from django.db.models.functions import Cast, Concat, Greatest, Substr
+from django.db import IntegrityError, router, transaction
+from django.db.models import Exists
 
 from . import clock
 from .claims import Claims
@@ -24,8 +27,13 @@ from .keys import key_for
 from .models import BlacklistEntry
 from .querysets import SessionQuerySet
 
+logger = logging.getLogger("tokens")
+
 Reason = BlacklistEntry.Reason
 Scope = BlacklistEntry.Scope
+
+# What ``_readable`` writes; anything else after a backslash is left alone.
+_ESCAPE = re.compile(r"\\(?:[nrt\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|U0010[0-9a-f]{4})")
 
 
 def database() -> str:
@@ -82,26 +90,8 @@ def revoke_sessions(rows: SessionQuerySet, *, reason: str, using: str | None = N
     An entry lasts as long as the newest refresh token, and an access token made this moment.
     ``sessions.end_many`` calls this and deletes the rows.
     """
-    alias = using or database()
-    now = clock.now()
-    sid: Any = Cast("sid", CharField())
-    if not connections[alias].features.has_native_uuid_field:
-        parts = [Substr(sid, start, length) for start, length in _UUID_PARTS]
-        sid = Concat(*(part for group in parts for part in (group, Value("-"))))
-        sid = Substr(sid, 1, 36)
-    values = {
-        "key": F("sid"),
-        "scope": Value(Scope.SESSION.value),
-        "subject": sid,
-        "user_id": F("user_id"),
-        "reason": Value(reason),
-        "created_at": Value(now, DateTimeField()),
-        "expires_at": Greatest(
-            F("expires_at"), Value(now + simplejwt.ACCESS_TOKEN_LIFETIME, DateTimeField())
-        ),
-    }
-    query = rows.order_by().annotate(**{f"new_{name}": value for name, value in values.items()})
-    _insert_select(list(values), query.values_list(*(f"new_{name}" for name in values)), alias)
+    until = clock.now() + simplejwt.ACCESS_TOKEN_LIFETIME
+    BlacklistEntry.objects.using(using or database()).insert_for(rows, reason=reason, until=until)
 
 
 def revoke_user(
@@ -123,6 +113,27 @@ def revoke_user(
         expires_at=clock.from_epoch(math.inf),
     )
     return _write(entry, using or database())
+
+
+def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None:
+    """Remove entries, so that the tokens they refuse are accepted again, on behalf of ``by``.
+
+    For an administrator's explicit act only; whether ``by`` may do it is for the caller to ask.
+    """
+    for entry in entries:
+        # Before the deletion: a line too many is better than one too few.
+        logger.warning(
+            "user %s (%r) un-revokes %s %r, key %s, revoked at %s as %r",
+            by.pk,
+            by.get_username(),
+            entry.scope,
+            entry.subject,
+            entry.key,
+            entry.created_at,
+            entry.reason,
+            extra={"event": "unrevoked", "key": str(entry.key), "by": str(by.pk)},
+        )
+        BlacklistEntry.objects.using(database()).filter(key=entry.key).delete()
 
 
 def claim(claims: Claims, *, using: str | None = None) -> None:
@@ -197,6 +208,11 @@ def user_pk(claims: Claims) -> Any:
     return users.values_list("pk", flat=True).first()
 
 
+def subject_shown_as(text: str) -> str:
+    """Return the jti or sid that entries show as ``text``: unescaped, as far as it is escaped."""
+    return _ESCAPE.sub(lambda match: match[0].encode().decode("unicode_escape"), text)
+
+
 def _user_lookup(claims: Claims) -> tuple[Any, Any]:
     options = get_user_model()._meta
     name = simplejwt.USER_ID_FIELD
@@ -247,30 +263,3 @@ def _extend(entry: BlacklistEntry, using: str) -> BlacklistEntry | None:
 def _readable(subject: str) -> str:
     """Return any text as printable ASCII that fits the column; a usual id comes out unchanged."""
     return subject.encode("unicode_escape").decode("ascii")[:255]
-
-
-_UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
-
-_KEEP_THE_LATER_END = {
-    "mysql": (
-        "ON DUPLICATE KEY UPDATE expires_at = GREATEST({table}.expires_at, VALUES(expires_at))"
-    ),
-    "postgresql": (
-        "ON CONFLICT (key) DO UPDATE SET"
-        " expires_at = GREATEST({table}.expires_at, EXCLUDED.expires_at)"
-    ),
-    "sqlite": (
-        "ON CONFLICT (key) DO UPDATE SET expires_at = MAX({table}.expires_at, EXCLUDED.expires_at)"
-    ),
-}
-
-
-def _insert_select(columns: list[str], query: Any, using: str) -> None:
-    """Insert what ``query`` selects, extending the entries that are there already."""
-    connection = connections[using]
-    table = connection.ops.quote_name(BlacklistEntry._meta.db_table)
-    names = ", ".join(connection.ops.quote_name(name) for name in columns)
-    select, parameters = query.query.get_compiler(using).as_sql()
-    conflict = _KEEP_THE_LATER_END[connection.vendor].format(table=table)
-    with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {table} ({names}) {select} {conflict}", parameters)

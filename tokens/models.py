@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from . import clock
-from .querysets import BlacklistQuerySet, RunQuerySet, SessionQuerySet
+from .querysets import BlacklistQuerySet, RunQuerySet, SessionQuerySet, oldest_in_force
 
 
 class BlacklistEntry(models.Model):
@@ -58,6 +58,7 @@ class BlacklistEntry(models.Model):
     class Meta:
         verbose_name = _("blacklist entry")
         verbose_name_plural = _("blacklist entries")
+        permissions = [("unrevoke_blacklistentry", "Can un-revoke (delete) blacklist entries")]
         indexes = [models.Index(fields=["expires_at"], name="tokens_entry_expires")]
         constraints = [
             models.CheckConstraint(
@@ -73,7 +74,7 @@ class BlacklistEntry(models.Model):
     @property
     def in_force(self) -> bool:
         """Whether the entry may still refuse a token that would otherwise be accepted."""
-        return self.expires_at >= clock.now()
+        return self.expires_at >= oldest_in_force()
 
 
 class TokenSession(models.Model):

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections, models
-from django.db.models import Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Cast, Concat, Greatest, Substr
 from django.db.models.signals import post_delete, pre_delete
 
 from . import clock
@@ -70,6 +71,37 @@ _DELETE_BATCH = {
 }
 
 
+def oldest_in_force() -> datetime:
+    """Return the oldest ``expires_at`` with which an entry may still refuse an acceptable token.
+
+    simplejwt accepts a token for ``LEEWAY`` longer than it lives.
+    """
+    return clock.now() - simplejwt.LEEWAY
+
+
+_KEEP_THE_LATER_END = {
+    "mysql": (
+        "ON DUPLICATE KEY UPDATE expires_at = GREATEST({table}.expires_at, VALUES(expires_at))"
+    ),
+    "postgresql": (
+        "ON CONFLICT (key) DO UPDATE SET"
+        " expires_at = GREATEST({table}.expires_at, EXCLUDED.expires_at)"
+    ),
+    "sqlite": (
+        "ON CONFLICT (key) DO UPDATE SET expires_at = MAX({table}.expires_at, EXCLUDED.expires_at)"
+    ),
+}
+
+
+def _with_hyphens(digits: Any) -> Any:
+    """Return the expression for a UUID's text where the column holds its 32 digits."""
+    parts = [Substr(digits, start, length) for start, length in _UUID_PARTS]
+    return Concat(parts[0], *(part for tail in parts[1:] for part in (Value("-"), tail)))
+
+
+_UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+
+
 class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
     """Blacklist entries."""
 
@@ -90,7 +122,37 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
 
     def in_force(self) -> "BlacklistQuerySet":
         """Return the entries that may still refuse a token that would otherwise be accepted."""
-        return self.filter(expires_at__gte=clock.now())
+        return self.filter(expires_at__gte=oldest_in_force())
+
+    def insert_for(self, sessions: "SessionQuerySet", *, reason: str, until: datetime) -> None:
+        """Insert an entry for each of these sessions; those that are there are only extended.
+
+        One statement, whatever their number. An entry ends with its session, but not before
+        ``until``.
+        """
+        connection = connections[self.db]
+        sid: Any = Cast("sid", models.CharField())
+        if not connection.features.has_native_uuid_field:
+            sid = _with_hyphens(sid)
+        columns = {
+            "key": F("sid"),
+            "scope": Value("session"),
+            "subject": sid,
+            "user_id": F("user_id"),
+            "reason": Value(reason),
+            "created_at": Value(clock.now(), models.DateTimeField()),
+            "expires_at": Greatest("expires_at", Value(until, models.DateTimeField())),
+        }
+        selected = sessions.order_by().annotate(
+            **{f"new_{name}": columns[name] for name in columns}
+        )
+        query = selected.values_list(*(f"new_{name}" for name in columns)).query
+        select, parameters = query.get_compiler(self.db).as_sql()
+        table = connection.ops.quote_name(self.model._meta.db_table)
+        names = ", ".join(connection.ops.quote_name(name) for name in columns)
+        conflict = _KEEP_THE_LATER_END[connection.vendor].format(table=table)
+        with connection.cursor() as cursor:
+            cursor.execute(f"INSERT INTO {table} ({names}) {select} {conflict}", parameters)
 
     def about(self, subject: str, *, issuer: str) -> "BlacklistQuerySet":
         """Return the entries for exactly this jti, sid or user id (at most three)."""

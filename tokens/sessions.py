@@ -6,9 +6,6 @@ is a compare-and-swap on that name: the database lets one client through.
 
 import hmac
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -20,7 +17,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 
-from . import blacklist, clock
+from . import blacklist, client, clock
 from .claims import Claims
 from .conf import conf, simplejwt
 from .exceptions import TokenReused, TokenRevoked
@@ -38,28 +35,6 @@ from .signals import (
 logger = logging.getLogger("tokens")
 
 Reason = BlacklistEntry.Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Where a request comes from, as far as a session keeps it."""
-
-    ip_address: str | None = None
-    user_agent: str = ""
-
-
-_NOBODY = Client()
-_client: ContextVar[Client] = ContextVar("client", default=_NOBODY)
-
-
-@contextmanager
-def used_by(client: Client) -> Iterator[None]:
-    """Let sessions that are started or refreshed in this context remember ``client``."""
-    reset = _client.set(client)
-    try:
-        yield
-    finally:
-        _client.reset(reset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +58,7 @@ def start(user: Any, *, sid: str, jti: str, expires_at: datetime) -> TokenSessio
         refresh_jti=jti,
         auth_hash=_auth_hash(user),
         expires_at=expires_at,
-        **_metadata(),
+        **client.metadata(),
     )
     _tell(session_started, session.sid, user.pk)
     if limit := conf.TOKENS_MAX_SESSIONS_PER_USER:
@@ -143,7 +118,7 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
             rotated_at=new.issued_at,
             last_used_at=new.issued_at,
             expires_at=new.expires_at,
-            **_metadata(),
+            **client.metadata(),
         )
         if changed:
             _tell(session_refreshed, session.sid, session.user_id)
@@ -168,7 +143,7 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
 def touch(session: TokenSession, claims: Claims) -> None:
     """Record a use of ``session`` that does not rotate; raise TokenRevoked if it has ended."""
     _check_password(session, claims)
-    if not _newest(session, claims).update(last_used_at=clock.now(), **_metadata()):
+    if not _newest(session, claims).update(last_used_at=clock.now(), **client.metadata()):
         raise TokenRevoked
     _tell(session_refreshed, session.sid, session.user_id)
 
@@ -304,10 +279,3 @@ def _check_password(session: TokenSession, claims: Claims) -> None:
     if not any(hmac.compare_digest(session.auth_hash, value) for value in known):
         end(claims, reason=Reason.PASSWORD_CHANGE)
         raise TokenRevoked
-
-
-def _metadata() -> dict[str, Any]:
-    if not conf.TOKENS_SESSION_METADATA:
-        return {}
-    client = _client.get()
-    return {"ip_address": client.ip_address, "user_agent": client.user_agent[:255]}

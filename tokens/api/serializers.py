@@ -12,7 +12,7 @@ from rest_framework_simplejwt import serializers as base
 from rest_framework_simplejwt.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.settings import api_settings
 
-from .. import sessions
+from ..client import used_by
 from ..conf import conf, simplejwt
 from ..exceptions import UserInactive, UserUnknown
 from ..jwt import AnyToken, RefreshToken, SlidingToken, deferred_question, simplejwt_errors
@@ -30,7 +30,7 @@ class TokenObtainPairSerializer(AsksBlacklist, base.TokenObtainPairSerializer):
     token_class = RefreshToken
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        with sessions.used_by(client_of(self.context.get("request"))):
+        with used_by(client_of(self.context.get("request"))):
             return super().validate(attrs)
 
 
@@ -55,7 +55,7 @@ class TokenRefreshSerializer(AsksBlacklist, base.TokenRefreshSerializer):
         with deferred_question():
             refresh = self.token_class(attrs["refresh"])
         try:
-            with sessions.used_by(client_of(self.context.get("request"))), simplejwt_errors():
+            with used_by(client_of(self.context.get("request"))), simplejwt_errors():
                 refresh.use(self.may_log_in)
         except UserUnknown as error:
             raise AuthenticationFailed(str(error), code="user_not_found") from error

@@ -155,6 +155,9 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "blacklist entry",
                 "verbose_name_plural": "blacklist entries",
+                "permissions": [
+                    ("unrevoke_blacklistentry", "Can un-revoke (delete) blacklist entries")
+                ],
                 "indexes": [models.Index(fields=["expires_at"], name="tokens_entry_expires")],
                 "constraints": [
                     models.CheckConstraint(
