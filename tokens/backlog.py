@@ -131,7 +131,7 @@ def status(using: str | None = None) -> Status:
 
 def _last_success(using: str) -> datetime | None:
     run = CleanupRun.objects.using(using).last_success()
-    return run and run.finished_at
+    return run.finished_at if run else None
 
 
 def _oldest_expired(using: str, before: datetime) -> datetime | None:

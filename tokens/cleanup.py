@@ -84,7 +84,7 @@ def run(
     pause: float = 0.0,
     max_seconds: float | None = None,
     stop: threading.Event | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> CleanupReport:
     """Remove expired entries, expired sessions and old run records; return what was done.
 
@@ -96,6 +96,8 @@ def run(
     A database error that persists ends the run as "failed" and is in the report. It is raised if
     not even that can be recorded. Any other exception is recorded and raised.
     """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError("batch_size must be at least 1.")
     using = using or blacklist.database()
     now = clock.database_now(using)
     taken = _take(using, trigger=trigger, if_due=if_due, now=now)
@@ -142,7 +144,7 @@ class _Work:
         pause: float,
         max_seconds: float | None,
         stop: threading.Event,
-        progress: Callable[[int], None],
+        progress: Callable[[int], object],
     ) -> None:
         self._lease, self._using = taken, taken.using
         self._batch_size, self._pause = batch_size, pause
@@ -181,10 +183,12 @@ class _Work:
 
     def _rows_left(self) -> bool:
         """Return whether the run stopped early and left expired rows to somebody else."""
-        if self._stopped in (None, LEASE_LOST):
-            return self._stopped is not None
+        if self._stopped is None:
+            return False
         tables = (self._entries, self._sessions)
-        return any(rows.expired(self._cutoff).exists() for rows in tables)
+        return self._stopped == LEASE_LOST or any(
+            rows.expired(self._cutoff).exists() for rows in tables
+        )
 
     def _end(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
         """Record how the run ended, free the lease, tell the log and the listeners."""
