@@ -69,7 +69,11 @@ class Lease:
 
 def take(*, using: str, trigger: str, now: datetime) -> Lease | None:
     """Return the lease, or None if another run has it. A dead run is marked as abandoned."""
-    for _ in range(_ATTEMPTS):
+    for attempt in range(1, _ATTEMPTS + 1):
+        # Asked first only to be polite: an insert that fails shows up in the database's log.
+        holder = _runs(using).filter(slot=_SLOT).first()
+        if holder is not None and not _abandoned(holder, using=using, now=now):
+            return None
         row = CleanupRun(
             started_at=now,
             heartbeat_at=now,
@@ -79,16 +83,14 @@ def take(*, using: str, trigger: str, now: datetime) -> Lease | None:
         )
         try:
             _insert(row, using)
-        except IntegrityError as error:
-            refusal = error
+        except IntegrityError:
+            # Another run was faster. If nobody ever is, and yet the row can't be inserted, that
+            # must not look like success.
+            if attempt == _ATTEMPTS:
+                raise
         else:
             return Lease(row, using)
-        if (holder := _runs(using).filter(slot=_SLOT).first()) is not None and not _abandoned(
-            holder, using=using, now=now
-        ):
-            return None
-    # Nobody holds the slot, and yet the row can't be inserted: that must not look like success.
-    raise refusal
+    return None
 
 
 def _insert(row: CleanupRun, using: str) -> None:
