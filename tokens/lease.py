@@ -19,7 +19,8 @@ from .querysets import RunQuerySet
 LEASE = timedelta(minutes=10)
 
 _SLOT = 1
-_ATTEMPTS = 3
+# Several, because runs that find themselves not due come and go quickly.
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
