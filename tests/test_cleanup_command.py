@@ -434,7 +434,9 @@ def test_a_process_answers_a_database_without_tables_with_one_line_and_1(tmp_pat
     assert "migrated" in done.stderr
 
 
-def test_a_process_that_is_terminated_finishes_its_batch_and_exits_with_3():
+@pytest.fixture
+def resting():
+    """A process that has removed two of six rows and rests."""
     add_entries(6)
     child = subprocess.Popen(
         command("cleanup_tokens", "--batch-size=2", "--pause=3600", "--format=json"),
@@ -443,16 +445,36 @@ def test_a_process_that_is_terminated_finishes_its_batch_and_exits_with_3():
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: BlacklistEntry.objects.count() == 4)
-    child.terminate()
-    out, err = child.communicate(timeout=60)
+    with child:
+        wait_until(lambda: BlacklistEntry.objects.count() == 4)
+        yield child
+        child.kill()
 
-    assert child.returncode == 3
+
+def test_a_process_that_is_terminated_finishes_its_batch_and_exits_with_3(resting):
+    resting.terminate()
+    out, err = resting.communicate(timeout=60)
+
+    assert resting.returncode == 3
     assert json.loads(out)["entries_removed"] == 2
     assert err.count("\n") == 1
     run = CleanupRun.objects.get()
     assert (run.outcome, run.slot, run.entries_removed) == ("partial", None, 2)
     assert cleanup.run().removed == 4
+
+
+def test_a_process_that_is_killed_keeps_what_it_did_and_is_taken_over(resting):
+    resting.kill()
+    resting.wait(60)
+
+    assert BlacklistEntry.objects.count() == 4
+    assert cleanup.run().skipped == "running elsewhere"
+    CleanupRun.objects.update(heartbeat_at=clock.now() - HOUR)
+    assert cleanup.run().removed == 4
+    assert list(CleanupRun.objects.order_by("pk").values_list("outcome", flat=True)) == [
+        "abandoned",
+        "succeeded",
+    ]
 
 
 def test_a_process_on_a_terminal_shows_the_bar_there_and_the_result_on_standard_output():
