@@ -22,6 +22,10 @@ session_ended = Signal()
 # Arguments: sid, user_id
 refresh_reuse_detected = Signal()
 
+# The sender is CleanupRun. Arguments: report (the CleanupReport), using (the database's alias)
+cleanup_finished = Signal()
+cleanup_failed = Signal()
+
 
 def send_after_commit(signal: Signal, sender: type, *, using: str, **arguments: Any) -> None:
     """Send ``signal`` once the transaction on ``using`` is committed, at once outside of one."""
