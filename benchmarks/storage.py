@@ -1,0 +1,44 @@
+"""What a login leaves in the database after many refreshes."""
+
+from typing import Any
+
+from benchmarks.contenders import BOTH, OURS, Contender, installed
+from benchmarks.databases import available
+from benchmarks.report import Promise, Result, Table
+
+
+def run(*, logins: int, refreshes: int) -> Result:
+    """Measure rows and bytes of ``logins`` with ``refreshes`` each."""
+    table = Table(
+        f"Storage: {logins:,} logins with {refreshes} refreshes each",
+        ["database", "app", "rows", "rows/login", "bytes/login", "bytes/login compacted"],
+        notes=["Bytes with all indexes; compacted: after VACUUM FULL (SQLite: VACUUM)."],
+    )
+    result = Result("storage", [table], [], [])
+    for database in available():
+        if database == "MariaDB":
+            continue  # it only estimates how large a table is
+        for contender in BOTH:
+            # How soon a commit is safe changes no size, only how long this takes.
+            with installed(contender, database, PGOPTIONS="-c synchronous_commit=off") as place:
+                found = place.run("live", logins=logins, refreshes=refreshes)
+            rows = sum(found["rows"].values())
+            sizes = [round(found[name] / logins) for name in ("bytes", "bytes_compact")]
+            table.add(database, contender.name, rows, rows / logins, *sizes)
+            result.figures.append({"database": database, "app": contender.name, **found})
+            result.promises.append(_promise(database, contender, found, logins, refreshes))
+    return result
+
+
+def _promise(
+    database: str, contender: Contender, found: dict[str, Any], logins: int, refreshes: int
+) -> Promise:
+    expected = (
+        {"BlacklistEntry": 0, "TokenSession": logins, "CleanupRun": 0}
+        if contender is OURS
+        else {"OutstandingToken": logins * (refreshes + 1), "BlacklistedToken": logins * refreshes}
+    )
+    claim = f"{contender.name} on {database} stores one row a login"
+    if contender is not OURS:
+        claim = f"{contender.name} on {database} stores two rows a refresh and one a login"
+    return Promise(claim, found["rows"] == expected, str(found["rows"]))
