@@ -16,7 +16,7 @@ _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
     "cleanup": lambda wanted: cleanup.run(
         expired=wanted.rows,
         live=wanted.rows // 10,
-        simplejwt_rows=wanted.simplejwt_rows or wanted.rows,
+        simplejwt_rows=wanted.simplejwt_rows,
     ),
 }
 
@@ -43,7 +43,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("subject", nargs="?", choices=_SUBJECTS, help="default: all of them")
     numbers = {
         "--rows": (200_000, "cleanup: expired tokens; a tenth as many are live"),
-        "--simplejwt-rows": (None, "cleanup: fewer for simplejwt, which needs long"),
+        "--simplejwt-rows": (50_000, "cleanup: at most so many for simplejwt, whose need grows"),
         "--logins": (200, "storage: logins"),
         "--refreshes": (50, "storage: refreshes of each login"),
         "--rounds": (4, "refresh: rounds of each"),
