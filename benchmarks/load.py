@@ -25,7 +25,7 @@ class _Client:
         self._refresh = self._post("token/", credentials(number))["refresh"]
 
     def refresh_until(self, moment: float) -> list[float]:
-        durations = []
+        durations: list[float] = []
         while True:
             began = perf_counter()
             self._refresh = self._post("token/refresh/", {"refresh": self._refresh})["refresh"]

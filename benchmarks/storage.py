@@ -41,12 +41,11 @@ def _live(database: str, contender: Contender, *, logins: int, refreshes: int) -
 def _promise(
     database: str, contender: Contender, found: dict[str, Any], logins: int, refreshes: int
 ) -> Promise:
-    expected = (
-        {"BlacklistEntry": 0, "TokenSession": logins, "CleanupRun": 0}
-        if contender is OURS
-        else {"OutstandingToken": logins * (refreshes + 1), "BlacklistedToken": logins * refreshes}
-    )
-    claim = f"{contender.name} on {database} stores one row a login"
-    if contender is not OURS:
-        claim = f"{contender.name} on {database} stores two rows a refresh and one a login"
+    if contender is OURS:
+        rule = "one row a login"
+        expected = {"BlacklistEntry": 0, "TokenSession": logins, "CleanupRun": 0}
+    else:
+        rule, rotated = "two rows a refresh and one a login", logins * refreshes
+        expected = {"OutstandingToken": logins + rotated, "BlacklistedToken": rotated}
+    claim = f"{contender.name} on {database} stores {rule}"
     return Promise(claim, found["rows"] == expected, str(found["rows"]))
