@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -23,6 +24,7 @@ _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
 
 def main(arguments: list[str]) -> int:
     wanted = _parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and drop the databases
     if "PostgreSQL" not in available():
         sys.exit("No PostgreSQL answers; POSTGRES_URL names one.")
     load = os.getloadavg()

@@ -53,7 +53,7 @@ def _speed(
     table.notes.append(
         f"Ratio of the medians: {ratio:.2f}. Rounds of {seconds:g} s by turns; gunicorn with"
         f" {servers.WORKERS} workers of {servers.THREADS} threads, persistent connections of"
-        " clients and to the database, the same middleware, rotation on."
+        " clients and (with health checks) to the database, the same middleware, rotation on."
     )
     claim = f"refreshes are at least {_LEAST_RATIO:g} times as fast as simplejwt's"
     figures.append({"ratio": ratio})

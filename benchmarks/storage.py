@@ -14,7 +14,10 @@ def run(*, logins: int, refreshes: int) -> Result:
     table = Table(
         f"Storage: {logins:,} logins with {refreshes} refreshes each",
         ["database", "app", "rows", "rows/login", "bytes/login", "bytes/login compacted"],
-        notes=["Bytes with all indexes; compacted: after VACUUM FULL (SQLite: VACUUM)."],
+        notes=[
+            "Bytes with all indexes, when each round of refreshes was followed by a plain VACUUM,"
+            " as by autovacuum; compacted: after VACUUM FULL (SQLite: VACUUM)."
+        ],
     )
     result = Result("storage", [table], [], [])
     # No time is measured here, so both may be at work at once.

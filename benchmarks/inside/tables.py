@@ -21,13 +21,25 @@ def size() -> int:
             cursor.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
             return int(cursor.fetchone()[0])
         total = 0
-        for model in apps.get_app_config(APP).get_models():
-            cursor.execute("SELECT pg_total_relation_size(%s)", [model._meta.db_table])
+        for name in _names():
+            cursor.execute("SELECT pg_total_relation_size(%s)", [name])
             total += cursor.fetchone()[0]
     return total
+
+
+def vacuum() -> None:
+    """Let the space of old versions of rows be used again; SQLite has none."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"VACUUM {', '.join(_names())}")
 
 
 def compact() -> None:
     """Rewrite the tables without the space that updates left behind."""
     with connection.cursor() as cursor:
-        cursor.execute("VACUUM" if connection.vendor == "sqlite" else "VACUUM FULL")
+        sqlite = connection.vendor == "sqlite"
+        cursor.execute("VACUUM" if sqlite else f"VACUUM FULL {', '.join(_names())}")
+
+
+def _names() -> list[str]:
+    return [model._meta.db_table for model in apps.get_app_config(APP).get_models()]
