@@ -203,8 +203,32 @@ def test_refreshing_a_token_of_plain_simplejwt_adopts_it_once(
         answer = api.post("/api/token/refresh/", {"refresh": raw})
     lock = connection.features.has_select_for_update
     assert (answer.status_code, len(ran)) == (200, 3 + lock), ran
+    again = api.post("/api/token/refresh/", {"refresh": raw})
+    first = RefreshToken(answer.json()["refresh"])
+    assert RefreshToken(again.json()["refresh"]).payload == first.payload
+    assert TokenSession.objects.count() == 1
+    assert api.post("/api/token/refresh/", {"refresh": str(first)}).status_code == 200
+
+
+def test_reuse_of_a_token_of_plain_simplejwt_ends_the_session_that_continues_it(
+    user: AbstractUser, api: APIClient, settings: Any
+) -> None:
+    settings.TOKENS_ROTATION_GRACE = timedelta(0)
+    raw = str(PlainRefreshToken.for_user(user))
+    newest = api.post("/api/token/refresh/", {"refresh": raw}).json()
     assert api.post("/api/token/refresh/", {"refresh": raw}).status_code == 401
-    assert api.post("/api/token/refresh/", {"refresh": answer.json()["refresh"]}).status_code == 200
+    assert api.get("/api/me/", **bearer(newest["access"])).status_code == 401
+    assert not TokenSession.objects.exists()
+
+
+def test_logging_out_by_a_token_of_plain_simplejwt_ends_the_session_that_continues_it(
+    user: AbstractUser, api: APIClient
+) -> None:
+    raw = str(PlainRefreshToken.for_user(user))
+    newest = api.post("/api/token/refresh/", {"refresh": raw}).json()
+    assert api.post("/api/logout/", {"refresh": raw}).status_code == 204
+    assert api.get("/api/me/", **bearer(newest["access"])).status_code == 401
+    assert api.post("/api/token/refresh/", {"refresh": newest["refresh"]}).status_code == 401
 
 
 def test_a_deleted_or_inactive_user_gets_401_everywhere(ada: Login, user: AbstractUser) -> None:

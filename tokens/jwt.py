@@ -169,10 +169,16 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         ``may_log_in`` denies the user.
         """
         claims = self.claims
+        used_up = False
         if claims.sid is None:
-            self._adopt(claims, may_log_in)
-            return
-        session = sessions.find(claims)
+            try:
+                self._adopt(claims, may_log_in)
+            except TokenRevoked:
+                claims, used_up = sessions.adopted(claims), True
+                self.payload[SID_CLAIM] = claims.sid
+            else:
+                return
+        session = sessions.find(claims, used_up=used_up)
         if not may_log_in(session.user):
             raise UserInactive
         if simplejwt.ROTATE_REFRESH_TOKENS:
@@ -196,7 +202,7 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
             if rotate:
                 blacklist.claim(claims, user=user)
                 self._become(self._successor())
-                self._start_session(user)
+                self._start_session(user, continues=claims)
 
     def _successor(self) -> sessions.Successor:
         fresh = type(self)()
@@ -212,12 +218,11 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
             sessions.extend(self._session, self.claims.expires_at)
         return super().__str__()
 
-    def _start_session(self, user: AbstractBaseUser) -> TokenSession:
-        self.payload[SID_CLAIM] = new_sid()
-        claims = self.claims
-        self._session = sessions.start(
-            user, sid=self.payload[SID_CLAIM], jti=claims.jti, expires_at=claims.expires_at
-        )
+    def _start_session(
+        self, user: AbstractBaseUser, *, continues: Claims | None = None
+    ) -> TokenSession:
+        self.payload[SID_CLAIM] = sessions.adopted(continues).sid if continues else new_sid()
+        self._session = sessions.start(user, self.claims, continues=continues)
         return self._session
 
     def _is_revoked(self, claims: Claims) -> bool:

@@ -6,7 +6,7 @@ is a compare-and-swap on that name: the database lets one client through.
 
 import hmac
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -20,7 +20,7 @@ from . import blacklist, client, clock
 from .claims import Claims
 from .conf import conf, simplejwt
 from .exceptions import TokenReused, TokenRevoked
-from .keys import session_uuid
+from .keys import adopted_sid, session_uuid
 from .models import BlacklistEntry, TokenSession
 from .querysets import SessionQuerySet
 from .signals import (
@@ -45,18 +45,22 @@ class Successor:
     expires_at: datetime
 
 
-def start(user: Any, *, sid: str, jti: str, expires_at: datetime) -> TokenSession:
-    """Record a login whose refresh token is ``jti`` and ends at ``expires_at``. One statement.
+def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> TokenSession:
+    """Record a login whose refresh token has these claims, ``sid`` among them. One statement.
+
+    ``continues`` is the token without ``sid`` that was used up for it.
 
     With TOKENS_MAX_SESSIONS_PER_USER a second one looks for sessions beyond the limit, and the
     oldest of them are ended.
     """
     session = _rows().create(
-        sid=UUID(sid),
+        sid=UUID(refresh.sid or ""),
         user=user,
-        refresh_jti=jti,
+        refresh_jti=refresh.jti,
+        previous_jti=continues.jti if continues else "",
+        rotated_at=refresh.issued_at if continues else None,
         auth_hash=_auth_hash(user),
-        expires_at=expires_at,
+        expires_at=refresh.expires_at,
         **client.metadata(),
     )
     _tell(session_started, session.sid, user.pk)
@@ -84,8 +88,16 @@ def accepts(claims: Claims) -> bool:
     return _rows().accepting(claims).exclude(blacklist.refused(claims)).exists()
 
 
-def find(claims: Claims) -> TokenSession:
+def adopted(claims: Claims) -> Claims:
+    """Return the claims of a token without ``sid`` as those of the session that continues it."""
+    sid = adopted_sid(claims.jti, issuer=claims.issuer, issued_at=claims.issued_at)
+    return replace(claims, sid=sid)
+
+
+def find(claims: Claims, *, used_up: bool = False) -> TokenSession:
     """Return the live session of a refresh token, with its user: one statement.
+
+    ``used_up`` overlooks that the token itself is refused, because it has been used.
 
     Raises TokenRevoked when the session has ended, its user is gone, an entry refuses the token,
     or the token names another user than the session.
@@ -94,7 +106,7 @@ def find(claims: Claims) -> TokenSession:
         _rows()
         .named(claims.sid or "")
         .select_related("user")
-        .annotate(refused_token=blacklist.refused(claims))
+        .annotate(refused_token=blacklist.refused(replace(claims, jti="") if used_up else claims))
         .first()
     )
     if session is None or session.refused_token or not blacklist.is_user(session.user, claims):
@@ -154,7 +166,11 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
     in between leaves a row that is refused, never a token that is accepted.
     """
     if claims.sid is None:
-        return blacklist.revoke_token(claims, reason=reason)
+        answer = blacklist.revoke_token(claims, reason=reason)
+        # Refused before: if because it has been used, a session continues it.
+        if not answer[1] and _rows().named(adopted(claims).sid or "").exists():
+            end(adopted(claims), reason=reason)
+        return answer
     rows = _rows().named(claims.sid)
     session = rows.first()
     ends = [claims.expires_at, clock.now() + simplejwt.ACCESS_TOKEN_LIFETIME]
