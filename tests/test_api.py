@@ -201,7 +201,8 @@ def test_refreshing_a_token_of_plain_simplejwt_adopts_it_once(
     raw = str(PlainRefreshToken.for_user(user))
     with statements() as ran:
         answer = api.post("/api/token/refresh/", {"refresh": raw})
-    assert (answer.status_code, len(ran)) == (200, 3), ran
+    lock = connection.features.has_select_for_update
+    assert (answer.status_code, len(ran)) == (200, 3 + lock), ran
     assert api.post("/api/token/refresh/", {"refresh": raw}).status_code == 401
     assert api.post("/api/token/refresh/", {"refresh": answer.json()["refresh"]}).status_code == 200
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db import IntegrityError, router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Exists
 
 from . import clock
@@ -157,17 +157,14 @@ def check(claims: Claims, *, using: str | None = None) -> None:
         raise TokenRevoked
 
 
-def user_of(claims: Claims, *, lock: bool = False) -> AbstractBaseUser:
+def user_of(claims: Claims) -> AbstractBaseUser:
     """Return the user that the claims name, asking the blacklist in the same statement.
 
     Raises UserUnknown, and TokenRevoked if an entry refuses the token. Users that are read from
-    another database than the blacklist cost a second statement. With ``lock`` the user's row is
-    locked until the end of the transaction.
+    another database than the blacklist cost a second statement.
     """
     field, value = _user_lookup(claims)
     users = get_user_model()._default_manager.all()
-    if lock:
-        users = users.using(database()).select_for_update()
     together = users.db == database()
     if together:
         users = users.annotate(refused_token=refused(claims))
@@ -180,6 +177,24 @@ def user_of(claims: Claims, *, lock: bool = False) -> AbstractBaseUser:
     if not is_user(user, claims):
         raise UserUnknown
     return cast(AbstractBaseUser, user)
+
+
+def lock_user_of(claims: Claims) -> None:
+    """Do what ``lock_user`` does for the user that the claims name. Raises UserUnknown."""
+    field, value = _user_lookup(claims)
+    lock_user(**{field.name: value})
+
+
+def lock_user(**lookup: Any) -> None:
+    """Wait until nobody else decides about this user's logins; to be called in a transaction.
+
+    A statement of its own: one that also asked something would, after the wait, answer from the
+    moment when it began. SQLite has one writer at a time anyway, and reading first would spoil
+    its turn to write.
+    """
+    if connections[database()].features.has_select_for_update:
+        users = get_user_model()._default_manager.using(database()).filter(**lookup)
+        list(users.select_for_update().values_list("pk"))
 
 
 def refused(claims: Claims) -> Exists:

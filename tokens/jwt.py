@@ -186,11 +186,14 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         The lock on the user's row, which logging out everywhere takes too, lets no session start
         unseen.
         """
+        rotate = simplejwt.ROTATE_REFRESH_TOKENS
         with transaction.atomic(blacklist.database()):
-            user = blacklist.user_of(claims, lock=simplejwt.ROTATE_REFRESH_TOKENS)
+            if rotate:
+                blacklist.lock_user_of(claims)
+            user = blacklist.user_of(claims)
             if not may_log_in(user):
                 raise UserInactive
-            if simplejwt.ROTATE_REFRESH_TOKENS:
+            if rotate:
                 blacklist.claim(claims)
                 self._become(self._successor())
                 self._start_session(user)

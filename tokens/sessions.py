@@ -11,9 +11,8 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 
@@ -201,7 +200,7 @@ def end_all(user: Any, *, reason: str = Reason.LOGOUT_ALL, but: str | None = Non
     using = blacklist.database()
     user_id = str(getattr(user, simplejwt.USER_ID_FIELD))
     with transaction.atomic(using):
-        lock_user(user.pk)
+        blacklist.lock_user(pk=user.pk)
         blacklist.revoke_user(user.pk, user_id, reason=reason)
         rows = _rows().of_user(user.pk)
         if but is not None and (kept := session_uuid(but)):
@@ -223,17 +222,6 @@ def rehash(user: AbstractBaseUser, before: AbstractBaseUser) -> None:
     """Keep the sessions of a user whose password is stored under a new hash, and is the same."""
     rows = _rows().of_user(user.pk).filter(auth_hash=_auth_hash(before))
     rows.update(auth_hash=_auth_hash(user))
-
-
-def lock_user(pk: Any) -> None:
-    """Wait until nobody else decides about this user's logins; to be called in a transaction.
-
-    SQLite has one writer at a time anyway, and reading first would spoil its turn to write.
-    """
-    using = blacklist.database()
-    if connections[using].features.has_select_for_update:
-        users = get_user_model()._default_manager.using(using).filter(pk=pk)
-        list(users.select_for_update().values_list("pk"))
 
 
 def _tell(signal: Signal, sid: UUID, user_id: Any, **arguments: Any) -> None:
