@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractUser, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
 from django.db import connection, connections
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
 
@@ -19,9 +20,12 @@ from tokens.jwt import AccessToken, RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import Login
+from .forge import JTI
 from .threads import at_once, each_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+User: Any = get_user_model()
 
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "3"))
 THREADS = [8, 20, 100] if ROUNDS >= 100 else [8, 20]
@@ -89,7 +93,7 @@ def test_one_client_rotates_and_all_get_the_same_successor(
         assert len(successors) == 1
         assert len(told) == 1
         session = TokenSession.objects.get()
-        assert session.previous_jti == RefreshToken(raw, verify=False)["jti"]
+        assert session.previous_jti == RefreshToken(raw, verify=False).claims.jti
     assert not BlacklistEntry.objects.exists()
 
 
@@ -120,7 +124,7 @@ def _refresh_in_a_process(login: Login, raw: str, barrier: Any, results: Any) ->
     answer = login.refresh(raw)
     body = answer.json()
     payload = RefreshToken(body["refresh"], verify=False).payload if "refresh" in body else {}
-    results.put((answer.status_code, payload.get("jti")))
+    results.put((answer.status_code, payload.get(JTI)))
     connections.close_all()
 
 

@@ -42,17 +42,22 @@ def database() -> str:
 
 
 def revoke_token(
-    claims: Claims, *, reason: str = Reason.REVOKED, using: str | None = None
+    claims: Claims,
+    *,
+    user: Any = None,
+    reason: str = Reason.REVOKED,
+    using: str | None = None,
 ) -> tuple[BlacklistEntry, bool]:
     """Refuse the one token with these claims from now on.
 
     Returns the entry and whether it is new. Revoked before: the old entry, at most extended.
+    ``user`` saves looking for the user that the claims name.
     """
     entry = BlacklistEntry(
         key=key_for(Scope.TOKEN, claims.jti, issuer=claims.issuer),
         scope=Scope.TOKEN,
         subject=_readable(claims.jti),
-        user_id=user_pk(claims),
+        user_id=user.pk if user else user_pk(claims),
         reason=reason,
         expires_at=claims.expires_at,
     )
@@ -136,12 +141,12 @@ def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None
         BlacklistEntry.objects.using(database()).filter(key=entry.key).delete()
 
 
-def claim(claims: Claims, *, using: str | None = None) -> None:
+def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None:
     """Use up a token that may be used once; raise TokenRevoked if somebody else did.
 
     The insert is the decision: of any number of callers the unique key lets one through.
     """
-    _, created = revoke_token(claims, reason=Reason.ROTATED, using=using)
+    _, created = revoke_token(claims, user=user, reason=Reason.ROTATED, using=using)
     if not created:
         raise TokenRevoked
 
@@ -207,18 +212,18 @@ def is_user(user: AbstractBaseUser, claims: Claims) -> bool:
     return str(getattr(user, simplejwt.USER_ID_FIELD)) == claims.user_id
 
 
-def user_pk(claims: Claims) -> Any:
+def user_pk(claims: Claims, *, ask: bool = True) -> Any:
     """Return the primary key of the user that the claims name, or None.
 
     Costs nothing where tokens name users by primary key (whether the user still exists is not
-    asked), one statement where ``USER_ID_FIELD`` is another field.
+    asked), one statement where ``USER_ID_FIELD`` is another field; None then without ``ask``.
     """
     try:
         field, value = _user_lookup(claims)
     except UserUnknown:
         return None
-    if field.primary_key:
-        return value
+    if field.primary_key or not ask:
+        return value if field.primary_key else None
     users = get_user_model()._default_manager.filter(**{field.name: value})
     return users.values_list("pk", flat=True).first()
 

@@ -163,7 +163,7 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
     answer = blacklist.revoke_session(
         claims.sid,
         issuer=claims.issuer,
-        user_pk=session.user_id if session else blacklist.user_pk(claims),
+        user_pk=session.user_id if session else blacklist.user_pk(claims, ask=False),
         expires_at=max(ends),
         reason=reason,
     )
