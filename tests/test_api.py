@@ -7,11 +7,14 @@ import pytest
 from django.contrib.auth.models import AbstractUser
 from django.db import connection
 from rest_framework.test import APIClient
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
 
 from tokens import clock
-from tokens.jwt import RefreshToken
+from tokens.api.serializers import TokenObtainPairSerializer
+from tokens.jwt import AccessToken, RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import PASSWORD, Login
@@ -391,6 +394,51 @@ def test_every_endpoint_is_throttled_by_the_scope_tokens(
         assert (answer.status_code, answer.json()["code"]) == (429, "throttled")
         assert answer["Retry-After"]
     cache.clear()
+
+
+class RememberMe(TokenObtainPairSerializer):
+    """A project's own serializer."""
+
+    @classmethod
+    def get_token(cls, user: Any) -> Any:
+        token: Any = super().get_token(user)
+        token.set_exp(lifetime=timedelta(days=30))
+        return token
+
+
+def test_a_serializer_of_the_project_is_used_if_it_is_based_on_ours(
+    user: AbstractUser, api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for own, days in (("tests.test_api.RememberMe", 30), ("tests.test_api.Login", 1)):
+        monkeypatch.setattr(api_settings, "TOKEN_OBTAIN_SERIALIZER", own)
+        tokens = api.post("/api/token/", {"username": "ada", "password": PASSWORD}).json()
+        claims = RefreshToken(tokens["refresh"]).claims
+        assert claims.expires_at - claims.issued_at == timedelta(days=days)
+        session = TokenSession.objects.latest("sid")
+        assert session.expires_at == claims.expires_at
+
+
+def test_an_access_token_that_outlives_its_session_is_refused_when_the_entry_is_gone(
+    ada: Login, statements: Callable[[], Any]
+) -> None:
+    access = RefreshToken(ada.refresh_token).access_token
+    access.set_exp(lifetime=timedelta(days=9))
+    assert ada.me(str(access)).status_code == 200
+    ada.logout()
+    BlacklistEntry.objects.all().delete()
+    with statements() as ran:
+        assert ada.me(str(access)).status_code == 401
+    assert len(ran) == 1
+    with pytest.raises(TokenError):
+        AccessToken(str(access))
+    assert ada.api.post("/api/token/verify/", {"token": str(access)}).status_code == 401
+
+
+def test_a_user_without_a_token_has_no_current_session(user: AbstractUser, api: APIClient) -> None:
+    api.force_authenticate(user)
+    Login(user)
+    assert [row["current"] for row in api.get("/api/sessions/").json()["results"]] == [False]
+    assert api.post("/api/logout/others/").json() == {"sessions_ended": 1}
 
 
 @pytest.fixture

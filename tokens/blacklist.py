@@ -17,14 +17,14 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import Exists
+from django.db.models import BooleanField, Exists, ExpressionWrapper, Q
 
 from . import clock
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
 from .keys import key_for
-from .models import BlacklistEntry
+from .models import BlacklistEntry, TokenSession
 from .querysets import SessionQuerySet
 
 logger = logging.getLogger("tokens")
@@ -152,12 +152,18 @@ def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None
 
 
 def is_revoked(claims: Claims, *, using: str | None = None) -> bool:
-    """Return whether an entry refuses a token with these claims. Costs one statement."""
-    return BlacklistEntry.objects.using(using or database()).refusing(claims).exists()
+    """Return whether a token with these claims is refused.
+
+    Costs one statement; two for an access token that outlives the usual lifetime.
+    """
+    alias = using or database()
+    if BlacklistEntry.objects.using(alias).refusing(claims).exists():
+        return True
+    return claims.needs_session and not _session_of(claims, alias).exists()
 
 
 def check(claims: Claims, *, using: str | None = None) -> None:
-    """Raise TokenRevoked if an entry refuses a token with these claims."""
+    """Raise TokenRevoked if a token with these claims is refused."""
     if is_revoked(claims, using=using):
         raise TokenRevoked
 
@@ -165,8 +171,8 @@ def check(claims: Claims, *, using: str | None = None) -> None:
 def user_of(claims: Claims) -> AbstractBaseUser:
     """Return the user that the claims name, asking the blacklist in the same statement.
 
-    Raises UserUnknown, and TokenRevoked if an entry refuses the token. Users that are read from
-    another database than the blacklist cost a second statement.
+    Raises UserUnknown, and TokenRevoked if the token is refused. Users that are read from a replica
+    cost a second statement, because the blacklist never is.
     """
     field, value = _user_lookup(claims)
     users = get_user_model()._default_manager.all()
@@ -202,9 +208,19 @@ def lock_user(**lookup: Any) -> None:
         list(users.select_for_update().values_list("pk"))
 
 
-def refused(claims: Claims) -> Exists:
-    """Return the question whether an entry refuses these claims, for use in another query."""
-    return Exists(BlacklistEntry.objects.using(database()).refusing(claims))
+def refused(claims: Claims) -> Any:
+    """Return the question that ``is_revoked`` asks, for use in another query."""
+    alias = database()
+    entries = Exists(BlacklistEntry.objects.using(alias).refusing(claims))
+    if not claims.needs_session:
+        return entries
+    return ExpressionWrapper(
+        Q(entries) | ~Q(Exists(_session_of(claims, alias))), output_field=BooleanField()
+    )
+
+
+def _session_of(claims: Claims, using: str) -> SessionQuerySet:
+    return TokenSession.objects.using(using).named(claims.sid or "")
 
 
 def is_user(user: AbstractBaseUser, claims: Claims) -> bool:

@@ -18,7 +18,7 @@ from rest_framework_simplejwt import tokens as base
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 
 from . import blacklist, clock, sessions
-from .claims import SID_CLAIM, Claims
+from .claims import REFRESH, SID_CLAIM, Claims
 from .conf import simplejwt
 from .exceptions import TokenMalformed, TokenRevoked, UserInactive
 from .keys import new_sid
@@ -237,7 +237,7 @@ class AnyToken(RevocableToken, base.UntypedToken):
             raise TokenError(_("Token has no type"))
 
     def _is_revoked(self, claims: Claims) -> bool:
-        if self.payload.get(simplejwt.TOKEN_TYPE_CLAIM) == RefreshToken.token_type:
+        if self.payload.get(simplejwt.TOKEN_TYPE_CLAIM) == REFRESH:
             return not sessions.accepts(claims)
         return blacklist.is_revoked(claims)
 
