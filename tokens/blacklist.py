@@ -7,7 +7,6 @@ answers for it.
 """
 
 import logging
-import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -115,7 +114,7 @@ def revoke_user(
         user_id=pk,
         issued_before=clock.now(),
         reason=reason,
-        expires_at=clock.from_epoch(math.inf),
+        expires_at=clock.end_of_time(),
     )
     return _write(entry, using or database())
 
