@@ -137,6 +137,13 @@ def test_W012_simplejwts_refresh_view_in_a_request_transaction(
     assert ids() == ["tokens.W012"]
 
 
+def test_W013_sqlite_without_immediate_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checks.check_sqlite() == []
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {})
+    found = [message.id for message in checks.check_sqlite()]
+    assert found == (["tokens.W013"] if connection.vendor == "sqlite" else [])
+
+
 class OwnSerializer:
     pass
 

@@ -192,6 +192,25 @@ def _is_simplejwts(authentication: type) -> bool:
     return hasattr(authentication, "get_validated_token")
 
 
+@register(Tags.security, deploy=True)
+def check_sqlite(**kwargs: Any) -> list[CheckMessage]:
+    """Return a Warning if concurrent writes on SQLite fail at once instead of waiting."""
+    from .blacklist import database
+
+    connection = connections[database()]
+    options = connection.settings_dict.get("OPTIONS", {})
+    if connection.vendor != "sqlite" or options.get("transaction_mode") == "IMMEDIATE":
+        return []
+    return [
+        checks.Warning(
+            "SQLite transactions begin without the write lock, so one that reads first fails"
+            ' with "database is locked" when somebody else writes meanwhile.',
+            hint='Set DATABASES["default"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
+            id="tokens.W013",
+        )
+    ]
+
+
 _SERIALIZERS = (
     "TOKEN_OBTAIN_SERIALIZER",
     "TOKEN_REFRESH_SERIALIZER",
