@@ -3,7 +3,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractUser, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck
@@ -24,7 +25,7 @@ NOT_STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA
 @pytest.fixture
 def make_user(db: None) -> Callable[..., AbstractUser]:
     def make(username: str = "ada", **fields: Any) -> AbstractUser:
-        return User.objects.create_user(username, password=PASSWORD, **fields)
+        return get_user_model().objects.create_user(username, password=PASSWORD, **fields)
 
     return make
 

@@ -127,6 +127,10 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
         """Return the entries that may still refuse a token that would otherwise be accepted."""
         return self.filter(expires_at__gte=oldest_in_force())
 
+    def for_good(self) -> "BlacklistQuerySet":
+        """Return the entries that never expire: one for a user who logged out everywhere."""
+        return self.filter(expires_at=clock.end_of_time())
+
     def insert_for(self, sessions: "SessionQuerySet", *, reason: str, until: datetime) -> None:
         """Insert an entry for each of these sessions; those that are there are only extended.
 

@@ -1,7 +1,8 @@
 """What an application may want to know. Sent after commit, by ``send_robust``, without secrets.
 
-A receiver that raises is logged by Django and disturbs nobody. The sender is ``TokenSession``;
-``sid`` is the session's id as its tokens spell it, ``user_id`` the primary key of its user.
+A receiver that raises is logged by Django and disturbs nobody. What is about sessions is sent by
+``TokenSession``; ``sid`` is the session's id as its tokens spell it, ``user_id`` the primary key of
+its user. What is about the cleanup is sent by ``CleanupRun``.
 """
 
 from typing import Any
@@ -22,7 +23,7 @@ session_ended = Signal()
 # Arguments: sid, user_id
 refresh_reuse_detected = Signal()
 
-# The sender is CleanupRun. Arguments: report (the CleanupReport), using (the database's alias)
+# Arguments: report (the CleanupReport), using (the alias of the database)
 cleanup_finished = Signal()
 cleanup_failed = Signal()
 

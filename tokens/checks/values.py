@@ -1,9 +1,6 @@
-"""System checks: settings without meaning, and ways to believe oneself protected in vain.
+"""Settings whose values have no meaning, and names that mean nothing."""
 
-An Error also stops ``manage.py crontab run``, so it is kept for what must not run at all.
-"""
-
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -13,10 +10,8 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.urls import URLPattern, URLResolver, get_resolver
-from django.utils.module_loading import import_string
 
-from .conf import EVENTS, Conf, conf
+from ..conf import EVENTS, Conf, conf
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ def _is_number(value: Any) -> bool:
 
 _DURATION = "a timedelta that is not negative"
 
-_RULES = {
+RULES = {
     "TOKENS_CLEANUP_INTERVAL": _Rule(
         "tokens.E001", "a timedelta above zero", _is_positive_duration, "timedelta(hours=24)"
     ),
@@ -78,7 +73,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             hint=f"For example: {name} = {rule.example}",
             id=rule.id,
         )
-        for name, rule in _RULES.items()
+        for name, rule in RULES.items()
         if not rule.holds(getattr(conf, name))
     ]
 
@@ -99,7 +94,8 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-def _simplejwt(name: str, default: Any) -> Any:
+def simplejwt_setting(name: str, default: Any) -> Any:
+    """Return what ``SIMPLE_JWT`` says for ``name``."""
     return (getattr(settings, "SIMPLE_JWT", None) or {}).get(name, default)
 
 
@@ -107,7 +103,7 @@ def _simplejwt(name: str, default: Any) -> Any:
 def check_simplejwt(**kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the settings of simplejwt that we depend on."""
     messages: list[CheckMessage] = []
-    leeway = _simplejwt("LEEWAY", 0)
+    leeway = simplejwt_setting("LEEWAY", 0)
     if leeway is not None and not _is_duration(leeway) and not (_is_number(leeway) and leeway >= 0):
         messages.append(
             Error(
@@ -116,7 +112,7 @@ def check_simplejwt(**kwargs: Any) -> list[CheckMessage]:
                 id="tokens.E010",
             )
         )
-    if not _simplejwt("JTI_CLAIM", "jti"):
+    if not simplejwt_setting("JTI_CLAIM", "jti"):
         messages.append(
             Error(
                 'SIMPLE_JWT["JTI_CLAIM"] is empty, so tokens have no id to be revoked by.',
@@ -124,7 +120,7 @@ def check_simplejwt(**kwargs: Any) -> list[CheckMessage]:
                 id="tokens.E011",
             )
         )
-    if _simplejwt("BLACKLIST_AFTER_ROTATION", default=False) and apps.is_installed(
+    if simplejwt_setting("BLACKLIST_AFTER_ROTATION", default=False) and apps.is_installed(
         "rest_framework_simplejwt.token_blacklist"
     ):
         messages.append(
@@ -137,83 +133,3 @@ def check_simplejwt(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return messages
-
-
-@register(Tags.security)
-def check_protection(**kwargs: Any) -> list[CheckMessage]:
-    """Return an Error if requests can be authenticated without asking the blacklist."""
-    from .jwt import RevocableToken
-
-    doors = [import_string(path) for path in _authentication_classes()]
-    token_classes = [
-        import_string(path)
-        for path in _simplejwt(
-            "AUTH_TOKEN_CLASSES", ["rest_framework_simplejwt.tokens.AccessToken"]
-        )
-    ]
-    if all(issubclass(token, RevocableToken) for token in token_classes):
-        return []
-    if not any(_asks(door) for door in doors):
-        return [
-            Error(
-                "Nothing asks the blacklist: revoked access tokens are still accepted.",
-                hint='Name "tokens.api.authentication.JWTAuthentication" in'
-                ' REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"], or'
-                ' "tokens.jwt.AccessToken" in SIMPLE_JWT["AUTH_TOKEN_CLASSES"].',
-                id="tokens.E020",
-            )
-        ]
-    return [
-        Error(
-            f"{door.__module__}.{door.__qualname__} accepts revoked access tokens.",
-            hint="Replace it by its namesake in tokens.api.authentication, or name only classes"
-            ' of tokens.jwt in SIMPLE_JWT["AUTH_TOKEN_CLASSES"].',
-            id="tokens.E021",
-        )
-        for door in doors
-        if _is_simplejwts(door) and not _asks(door)
-    ]
-
-
-def _authentication_classes() -> Iterable[str]:
-    rest_framework: dict[str, Any] = getattr(settings, "REST_FRAMEWORK", None) or {}
-    return list(rest_framework.get("DEFAULT_AUTHENTICATION_CLASSES", []))
-
-
-def _asks(authentication: type) -> bool:
-    from .api.authentication import ChecksBlacklist
-
-    return issubclass(authentication, ChecksBlacklist)
-
-
-def _is_simplejwts(authentication: type) -> bool:
-    return hasattr(authentication, "get_validated_token")
-
-
-@register(Tags.urls)
-def check_urls(**kwargs: Any) -> list[CheckMessage]:
-    """Return an Error for each of simplejwt's views that works without our serializers."""
-    if not getattr(settings, "ROOT_URLCONF", None):
-        return []
-    from .api.views import unprotected
-
-    return [
-        Error(
-            f"The URL {route!r} is served by {serializer.__module__}.{serializer.__qualname__},"
-            " which does not ask the blacklist.",
-            hint='Include "tokens.urls", or name the serializer of that name in'
-            " tokens.api.serializers in SIMPLE_JWT.",
-            id="tokens.E022",
-        )
-        for route, view in _routes(get_resolver().url_patterns)
-        if (serializer := unprotected(view)) is not None
-    ]
-
-
-def _routes(patterns: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for pattern in patterns:
-        route = f"{prefix}{pattern.pattern}"
-        if isinstance(pattern, URLResolver):
-            yield from _routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern):
-            yield route, getattr(pattern.callback, "cls", None)
