@@ -3,8 +3,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractUser, User
+from django.contrib.auth.models import AbstractUser, Permission, User
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -62,6 +63,18 @@ class Login:
 @pytest.fixture
 def log_in(db: None) -> Callable[[AbstractUser], Login]:
     return Login
+
+
+@pytest.fixture
+def staff(make_user: Callable[..., AbstractUser]) -> Callable[..., Client]:
+    def log_in(*permissions: str, **fields: Any) -> Client:
+        user = make_user(f"staff{User.objects.count()}", is_staff=True, **fields)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return log_in
 
 
 class Statements(list[str]):

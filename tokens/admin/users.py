@@ -42,7 +42,7 @@ class SessionsLinkMixin(ModelAdmin):
         shown = obj is not None and request.user.has_perm("tokens.view_tokensession")
         if not shown or _FIELD in flatten_fieldsets(fieldsets):
             return fieldsets
-        return [*fieldsets, (_("Sessions"), {"fields": (_FIELD,)})]
+        return [*fieldsets, (_("Tokens"), {"fields": (_FIELD,)})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return (*super().get_readonly_fields(request, obj), _FIELD)
