@@ -236,6 +236,7 @@ def _expiry(text: str) -> datetime:
             moment = datetime.fromtimestamp(int(text), UTC)
         else:
             moment = datetime.fromisoformat(text)
+        until = clock.from_epoch(moment.timestamp())
     except (ValueError, OverflowError, OSError):
         raise CommandError(
             "--expires must be seconds since 1970, or a moment like 2030-01-31T12:00:00Z,"
@@ -247,7 +248,6 @@ def _expiry(text: str) -> datetime:
             f"--expires must name its time zone, like 2030-01-31T12:00:00Z, unlike {text!r}.",
             returncode=USAGE,
         )
-    until = clock.from_epoch(moment.timestamp())
     if until < oldest_in_force():
         raise CommandError(
             f"--expires is in the past ({_moment(until)}): such a token is refused anyway.",
