@@ -64,7 +64,7 @@ def end_selected(
         context = {
             "selected": sids[:1] if across else sids,
             "until": sids[0],
-            "limit": MAX_SESSIONS if more else None,
+            "limit": number_format(MAX_SESSIONS, force_grouping=True) if more else None,
         }
         return _question(model_admin, request, numbers, "end_selected", context)
     _log(request, numbers, sids)
