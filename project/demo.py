@@ -29,6 +29,7 @@ from django.core.management import call_command  # noqa: E402
 
 django.setup()
 
+from django.contrib.auth.hashers import make_password  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 
 from tokens.models import BlacklistEntry, TokenSession  # noqa: E402
@@ -96,10 +97,14 @@ def main() -> None:
     title("Set up SQLite and three users")
     call_command("migrate", verbosity=0)
     for name in ("ada", "grace", "admin"):
-        user, _ = User.objects.get_or_create(username=name)
-        user.is_staff = user.is_superuser = name == "admin"
-        user.set_password(password)
-        user.save()
+        User.objects.update_or_create(
+            username=name,
+            defaults={
+                "password": make_password(password),
+                "is_staff": name == "admin",
+                "is_superuser": name == "admin",
+            },
+        )
     print(f"  ada, grace and admin (a superuser), password {password}")
 
     with server() as api:
@@ -132,7 +137,7 @@ def main() -> None:
     show_blacklist()
     title("Clean up while they are still needed, then when they have expired")
     manage("cleanup_tokens")
-    expiry = max(entry.expires_at for entry in BlacklistEntry.objects.all())
+    expiry = max(entry.expires_at for entry in BlacklistEntry.objects.filter(scope="session"))
     print(f"  ... waiting until {expiry:%H:%M:%S}, when the last of these tokens ends", flush=True)
     time.sleep(max(0.0, expiry.timestamp() + 1 - time.time()))
     manage("cleanup_tokens", "--dry-run")

@@ -6,6 +6,7 @@ from . import views
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("health/", views.health, name="health"),
     path("admin/", admin.site.urls),
     path("api/", include("tokens.urls")),
     path("api/me/", views.MeView.as_view(), name="me"),

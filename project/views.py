@@ -1,5 +1,7 @@
+import logging
+
 from django.db import Error, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -9,7 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from tokens import cleanup
 from tokens.models import CleanupRun
+
+logger = logging.getLogger(__name__)
 
 
 @require_safe
@@ -23,6 +28,34 @@ def home(request: HttpRequest) -> HttpResponse:
     except Error:
         context["unreadable"] = True
     return render(request, "home.html", context)
+
+
+@require_safe
+@never_cache
+@transaction.non_atomic_requests
+def health(request: HttpRequest) -> JsonResponse:
+    """Say whether the database answers and the cleanup does its work.
+
+    503 if the database can't be read, and with ``?strict=1`` also if the cleanup is overdue. For
+    readiness and alerts: restarting a process mends neither.
+    """
+    try:
+        state = cleanup.status()
+    except Error:
+        logger.exception("the database can't be read")
+        return JsonResponse({"status": "error", "database": "error"}, status=503)
+    body = {
+        "status": "overdue" if state.overdue else "ok",
+        "database": "ok",
+        "cleanup": {
+            "last_success": state.last_success,
+            "next_due": state.next_due,
+            "overdue": state.overdue,
+            "backlog": state.backlog,
+        },
+    }
+    strict = request.GET.get("strict", "") not in ("", "0")
+    return JsonResponse(body, status=503 if strict and state.overdue else 200)
 
 
 class MeSerializer(serializers.Serializer[dict[str, str]]):

@@ -3,7 +3,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractUser, Permission, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser, Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -25,7 +26,7 @@ NOT_STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA
 @pytest.fixture
 def make_user(db: None) -> Callable[..., AbstractUser]:
     def make(username: str = "ada", **fields: Any) -> AbstractUser:
-        return User.objects.create_user(username, password=PASSWORD, **fields)
+        return get_user_model().objects.create_user(username, password=PASSWORD, **fields)
 
     return make
 
@@ -68,7 +69,9 @@ def log_in(db: None) -> Callable[[AbstractUser], Login]:
 @pytest.fixture
 def staff(make_user: Callable[..., AbstractUser]) -> Callable[..., Client]:
     def log_in(*permissions: str, **fields: Any) -> Client:
-        user = make_user(f"staff{User.objects.count()}", is_staff=True, **fields)
+        user = make_user(
+            f"staff{get_user_model()._default_manager.count()}", is_staff=True, **fields
+        )
         user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
         client = Client()
         client.force_login(user)

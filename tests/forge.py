@@ -7,6 +7,11 @@ import jwt
 from django.conf import settings
 
 from tokens import clock
+from tokens.conf import simplejwt
+
+# The tests speak of "jti" and "user_id", however the claims are named.
+JTI, USER_ID = simplejwt.JTI_CLAIM, simplejwt.USER_ID_CLAIM
+_NAMES = {"jti": JTI, "user_id": USER_ID}
 
 
 def sign(payload: Any, *, key: str | None = None, algorithm: str = "HS256") -> str:
@@ -26,4 +31,8 @@ def signed(**claims: Any) -> str:
         "jti": "a-jti",
         "user_id": "1",
     } | claims
-    return sign({name: value for name, value in payload.items() if value is not ...})
+    if simplejwt.ISSUER:
+        payload = {"iss": simplejwt.ISSUER, "aud": settings.SIMPLE_JWT["AUDIENCE"]} | payload
+    return sign(
+        {_NAMES.get(name, name): value for name, value in payload.items() if value is not ...}
+    )

@@ -7,15 +7,18 @@ import pytest
 from django.contrib.auth.models import AbstractUser
 from django.db import connection
 from rest_framework.test import APIClient
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
 
 from tokens import clock
-from tokens.jwt import RefreshToken
+from tokens.api.serializers import TokenObtainPairSerializer
+from tokens.jwt import AccessToken, RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import PASSWORD, Login
-from .forge import sign, signed
+from .forge import JTI, USER_ID, sign, signed
 from .threads import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -201,9 +204,34 @@ def test_refreshing_a_token_of_plain_simplejwt_adopts_it_once(
     raw = str(PlainRefreshToken.for_user(user))
     with statements() as ran:
         answer = api.post("/api/token/refresh/", {"refresh": raw})
-    assert (answer.status_code, len(ran)) == (200, 3), ran
+    lock = connection.features.has_select_for_update
+    assert (answer.status_code, len(ran)) == (200, 3 + lock), ran
+    again = api.post("/api/token/refresh/", {"refresh": raw})
+    first = RefreshToken(answer.json()["refresh"])
+    assert RefreshToken(again.json()["refresh"]).payload == first.payload
+    assert TokenSession.objects.count() == 1
+    assert api.post("/api/token/refresh/", {"refresh": str(first)}).status_code == 200
+
+
+def test_reuse_of_a_token_of_plain_simplejwt_ends_the_session_that_continues_it(
+    user: AbstractUser, api: APIClient, settings: Any
+) -> None:
+    settings.TOKENS_ROTATION_GRACE = timedelta(0)
+    raw = str(PlainRefreshToken.for_user(user))
+    newest = api.post("/api/token/refresh/", {"refresh": raw}).json()
     assert api.post("/api/token/refresh/", {"refresh": raw}).status_code == 401
-    assert api.post("/api/token/refresh/", {"refresh": answer.json()["refresh"]}).status_code == 200
+    assert api.get("/api/me/", **bearer(newest["access"])).status_code == 401
+    assert not TokenSession.objects.exists()
+
+
+def test_logging_out_by_a_token_of_plain_simplejwt_ends_the_session_that_continues_it(
+    user: AbstractUser, api: APIClient
+) -> None:
+    raw = str(PlainRefreshToken.for_user(user))
+    newest = api.post("/api/token/refresh/", {"refresh": raw}).json()
+    assert api.post("/api/logout/", {"refresh": raw}).status_code == 204
+    assert api.get("/api/me/", **bearer(newest["access"])).status_code == 401
+    assert api.post("/api/token/refresh/", {"refresh": newest["refresh"]}).status_code == 401
 
 
 def test_a_deleted_or_inactive_user_gets_401_everywhere(ada: Login, user: AbstractUser) -> None:
@@ -217,7 +245,7 @@ def test_a_deleted_or_inactive_user_gets_401_everywhere(ada: Login, user: Abstra
     user.delete()
     assert ada.me().json()["code"] == "user_not_found"
     assert ada.refresh().status_code == 401
-    plain = signed(token_type="refresh", user_id=str(user.pk or 424242))
+    plain = signed(token_type="refresh", user_id="424242")
     answer = ada.api.post("/api/token/refresh/", {"refresh": plain})
     assert (answer.status_code, answer.json()["code"]) == (401, "user_not_found")
 
@@ -272,10 +300,10 @@ def forgeries(user: AbstractUser) -> Iterator[tuple[str, str]]:
     yield "an object too little", sign([])
     yield "a string", sign("x")
     for name, value in {
-        "jti": [None, 5, [], "", {}],
+        JTI: [None, 5, [], "", {}],
         "exp": [None, "x", [], 1e300, 10**30, True],
         "sid": [None, 5, "", []],
-        "user_id": [[], {}, 1.5, "\x00", "9" * 5000, "\ud800"],
+        USER_ID: [[], {}, 1.5, "\x00", "9" * 5000, "\ud800"],
         "iat": ["x", None, [], -1e300],
         "token_type": [5, None, []],
         "iss": [5, {}],
@@ -366,6 +394,51 @@ def test_every_endpoint_is_throttled_by_the_scope_tokens(
         assert (answer.status_code, answer.json()["code"]) == (429, "throttled")
         assert answer["Retry-After"]
     cache.clear()
+
+
+class RememberMe(TokenObtainPairSerializer):
+    """A project's own serializer."""
+
+    @classmethod
+    def get_token(cls, user: Any) -> Any:
+        token: Any = super().get_token(user)
+        token.set_exp(lifetime=timedelta(days=30))
+        return token
+
+
+def test_a_serializer_of_the_project_is_used_if_it_is_based_on_ours(
+    user: AbstractUser, api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for own, days in (("tests.test_api.RememberMe", 30), ("tests.test_api.Login", 1)):
+        monkeypatch.setattr(api_settings, "TOKEN_OBTAIN_SERIALIZER", own)
+        tokens = api.post("/api/token/", {"username": "ada", "password": PASSWORD}).json()
+        claims = RefreshToken(tokens["refresh"]).claims
+        assert claims.expires_at - claims.issued_at == timedelta(days=days)
+        session = TokenSession.objects.latest("sid")
+        assert session.expires_at == claims.expires_at
+
+
+def test_an_access_token_that_outlives_its_session_is_refused_when_the_entry_is_gone(
+    ada: Login, statements: Callable[[], Any]
+) -> None:
+    access = RefreshToken(ada.refresh_token).access_token
+    access.set_exp(lifetime=timedelta(days=9))
+    assert ada.me(str(access)).status_code == 200
+    ada.logout()
+    BlacklistEntry.objects.all().delete()
+    with statements() as ran:
+        assert ada.me(str(access)).status_code == 401
+    assert len(ran) == 1
+    with pytest.raises(TokenError):
+        AccessToken(str(access))
+    assert ada.api.post("/api/token/verify/", {"token": str(access)}).status_code == 401
+
+
+def test_a_user_without_a_token_has_no_current_session(user: AbstractUser, api: APIClient) -> None:
+    api.force_authenticate(user)
+    Login(user)
+    assert [row["current"] for row in api.get("/api/sessions/").json()["results"]] == [False]
+    assert api.post("/api/logout/others/").json() == {"sessions_ended": 1}
 
 
 @pytest.fixture

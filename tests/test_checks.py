@@ -5,9 +5,11 @@ import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db import connection
 
 from tokens import checks
 from tokens.conf import Conf
+from tokens.models import TokenSession
 
 OURS = "tokens.api.authentication.JWTAuthentication"
 THEIRS = "rest_framework_simplejwt.authentication.JWTAuthentication"
@@ -125,6 +127,34 @@ def test_E022_simplejwts_views_with_simplejwts_serializers(
     (message,) = checks.check_urls()
     assert message.id == "tokens.E022"
     assert "auth/token/refresh/" in message.msg
+
+
+def test_W012_simplejwts_refresh_view_in_a_request_transaction(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ROOT_URLCONF = "tests.simplejwt_urls"
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    assert ids() == ["tokens.W012"]
+
+
+class OwnSerializer:
+    pass
+
+
+def test_W011_a_serializer_that_our_urls_can_not_use(settings: Any) -> None:
+    own = "tests.test_checks.OwnSerializer"
+    settings.SIMPLE_JWT = settings.SIMPLE_JWT | {"TOKEN_OBTAIN_SERIALIZER": own}
+    assert ids() == ["tokens.W011"]
+
+
+class Router:
+    def db_for_write(self, model: type, **hints: Any) -> str | None:
+        return "elsewhere" if model is TokenSession else None
+
+
+def test_E023_users_and_sessions_in_different_databases(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = ["tests.test_checks.Router"]
+    assert [message.id for message in checks.check_databases()] == ["tokens.E023"]
 
 
 def test_check_runs_them(settings: Any) -> None:

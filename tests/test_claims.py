@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tokens import clock
 from tokens.claims import Claims
 from tokens.exceptions import TokenMalformed
+from tokens.keys import new_sid
 
 PAYLOAD = {"jti": "j", "exp": 2_000_000_000, "iat": 1_900_000_000, "user_id": "7"}
 JSON = st.recursive(
@@ -87,6 +88,18 @@ def test_any_payload_is_either_read_or_malformed(changes: dict[str, Any]) -> Non
 def test_an_end_at_the_edge_of_what_databases_store_is_the_end_of_time() -> None:
     assert claims(exp=253402300799).expires_at == clock.END_OF_TIME
     assert claims(exp=253402300799, refresh_exp=253402300799).expires_at == clock.END_OF_TIME
+
+
+def test_only_an_access_token_of_ours_that_lives_longer_needs_its_session() -> None:
+    sid = new_sid()
+    usual = {"sid": sid, "token_type": "access", "exp": PAYLOAD["iat"] + 300}
+    assert not claims(**usual).needs_session
+    assert claims(**usual | {"exp": PAYLOAD["iat"] + 301}).needs_session
+    assert claims(**usual | {"iat": ...}).needs_session
+    longer = usual | {"exp": PAYLOAD["iat"] + 301}
+    assert not claims(**longer | {"token_type": "refresh"}).needs_session
+    assert not claims(**longer | {"sid": ...}).needs_session
+    assert not claims(**longer | {"sid": "of another issuer"}).needs_session
 
 
 def test_a_user_id_written_as_a_number_is_the_same_user() -> None:

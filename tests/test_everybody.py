@@ -5,18 +5,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.db import OperationalError
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
 
-from tokens import blacklist, clock, everybody, retry, sessions
+from tokens import clock, everybody, retry, sessions
 from tokens.everybody import Ended, end_everybody
 from tokens.jwt import RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import Login
 from .threads import each_at_once
+
+User: Any = get_user_model()
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,7 +94,7 @@ def test_an_entry_of_many_users_reads_like_an_entry_of_one(people: list[User]) -
 
 def test_a_later_moment_is_never_moved_back(user: User) -> None:
     later = clock.now() + timedelta(minutes=2)  # by a host whose clock is ahead
-    blacklist.revoke_user(user.pk, str(user.pk))
+    sessions.end_all(user)
     BlacklistEntry.objects.update(issued_before=later)
     end()
     assert BlacklistEntry.objects.get().issued_before == later

@@ -1,8 +1,18 @@
-import pytest
-from django.db import OperationalError
+import os
+import subprocess
+import sys
+from datetime import timedelta
 
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError, connection
+from django.test import Client
+
+from project.settings import _KNOWN_SECRET as KNOWN_SECRET
+from project.settings import BASE_DIR
 from tokens import clock
-from tokens.models import CleanupRun
+from tokens.keys import key_for
+from tokens.models import BlacklistEntry, CleanupRun
 from tokens.querysets import RunQuerySet
 
 
@@ -41,3 +51,81 @@ def test_the_home_page_loads_nothing_from_elsewhere_and_takes_no_post(client):
     assert "<link" not in text
     assert "src=" not in text
     assert client.post("/").status_code == 405
+
+
+def make_overdue() -> None:
+    BlacklistEntry.objects.create(
+        key=key_for("token", "x", issuer=""),
+        scope="token",
+        subject="x",
+        expires_at=clock.now() - timedelta(days=1),
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_health_tells_the_state_of_database_and_cleanup(client: Client) -> None:
+    answer = client.get("/health/")
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "ok"
+    assert answer.json()["cleanup"].keys() == {"last_success", "next_due", "overdue", "backlog"}
+    assert "no-store" in answer["Cache-Control"]
+    call_command("cleanup_tokens", verbosity=0)
+    assert client.get("/health/").json()["cleanup"]["last_success"] is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_health_is_503_for_an_overdue_cleanup_only_if_strict(client: Client) -> None:
+    make_overdue()
+    answer = client.get("/health/")
+    assert (answer.status_code, answer.json()["status"]) == (200, "overdue")
+    assert answer.json()["cleanup"]["backlog"] == 1
+    assert client.get("/health/?strict=0").status_code == 200
+    assert client.get("/health/?strict=1").status_code == 503
+    call_command("cleanup_tokens", verbosity=0)
+    assert client.get("/health/?strict=1").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_health_is_503_if_the_database_can_not_be_read(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        connection.close()
+        patch.setitem(connection.settings_dict, "NAME", "/nowhere/at/all")
+        patch.setitem(connection.settings_dict, "PORT", "1")
+        answer = client.get("/health/")
+        connection.close()
+    assert (answer.status_code, answer.json()["database"]) == (503, "error")
+    assert client.get("/health/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"SECRET_KEY": "short"}, {"SECRET_KEY": KNOWN_SECRET}],
+    ids=["none", "short", "the one for debugging"],
+)
+def test_outside_debug_the_project_refuses_to_start_without_a_real_secret(
+    environment: dict[str, str],
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=BASE_DIR,
+        env={"PATH": os.environ["PATH"], "DEBUG": "0"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Set SECRET_KEY" in done.stderr
+
+
+def test_with_a_real_secret_it_passes_the_deployment_checks() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "ERROR"],
+        cwd=BASE_DIR,
+        env={"PATH": os.environ["PATH"], "DEBUG": "0", "SECRET_KEY": "real" * 16},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -5,7 +5,8 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AbstractUser, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser
 from django.core.management import call_command
 from django.db import connection
 from rest_framework.test import APIClient
@@ -20,6 +21,8 @@ from tokens.models import BlacklistEntry, TokenSession
 from .conftest import PASSWORD, Login
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+User: Any = get_user_model()
 
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["", "ATOMIC_REQUESTS"])

@@ -16,15 +16,15 @@ from typing import Any, cast
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
-from django.db import IntegrityError, router, transaction
-from django.db.models import Exists
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import BooleanField, Exists, ExpressionWrapper, Q
 
 from . import clock
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
 from .keys import key_for
-from .models import BlacklistEntry
+from .models import BlacklistEntry, TokenSession
 from .querysets import SessionQuerySet
 
 logger = logging.getLogger("tokens")
@@ -42,17 +42,22 @@ def database() -> str:
 
 
 def revoke_token(
-    claims: Claims, *, reason: str = Reason.REVOKED, using: str | None = None
+    claims: Claims,
+    *,
+    user: Any = None,
+    reason: str = Reason.REVOKED,
+    using: str | None = None,
 ) -> tuple[BlacklistEntry, bool]:
     """Refuse the one token with these claims from now on.
 
     Returns the entry and whether it is new. Revoked before: the old entry, at most extended.
+    ``user`` saves looking for the user that the claims name.
     """
     entry = BlacklistEntry(
         key=key_for(Scope.TOKEN, claims.jti, issuer=claims.issuer),
         scope=Scope.TOKEN,
         subject=_readable(claims.jti),
-        user_id=user_pk(claims),
+        user_id=user.pk if user else user_pk(claims),
         reason=reason,
         expires_at=claims.expires_at,
     )
@@ -146,38 +151,41 @@ def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None
         BlacklistEntry.objects.using(database()).filter(key=entry.key).delete()
 
 
-def claim(claims: Claims, *, using: str | None = None) -> None:
+def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None:
     """Use up a token that may be used once; raise TokenRevoked if somebody else did.
 
     The insert is the decision: of any number of callers the unique key lets one through.
     """
-    _, created = revoke_token(claims, reason=Reason.ROTATED, using=using)
+    _, created = revoke_token(claims, user=user, reason=Reason.ROTATED, using=using)
     if not created:
         raise TokenRevoked
 
 
 def is_revoked(claims: Claims, *, using: str | None = None) -> bool:
-    """Return whether an entry refuses a token with these claims. Costs one statement."""
-    return BlacklistEntry.objects.using(using or database()).refusing(claims).exists()
+    """Return whether a token with these claims is refused.
+
+    Costs one statement; two for an access token that outlives the usual lifetime.
+    """
+    alias = using or database()
+    if BlacklistEntry.objects.using(alias).refusing(claims).exists():
+        return True
+    return claims.needs_session and not _session_of(claims, alias).exists()
 
 
 def check(claims: Claims, *, using: str | None = None) -> None:
-    """Raise TokenRevoked if an entry refuses a token with these claims."""
+    """Raise TokenRevoked if a token with these claims is refused."""
     if is_revoked(claims, using=using):
         raise TokenRevoked
 
 
-def user_of(claims: Claims, *, lock: bool = False) -> AbstractBaseUser:
+def user_of(claims: Claims) -> AbstractBaseUser:
     """Return the user that the claims name, asking the blacklist in the same statement.
 
-    Raises UserUnknown, and TokenRevoked if an entry refuses the token. Users that are read from
-    another database than the blacklist cost a second statement. With ``lock`` the user's row is
-    locked until the end of the transaction.
+    Raises UserUnknown, and TokenRevoked if the token is refused. Users that are read from a replica
+    cost a second statement, because the blacklist never is.
     """
     field, value = _user_lookup(claims)
     users = get_user_model()._default_manager.all()
-    if lock:
-        users = users.using(database()).select_for_update()
     together = users.db == database()
     if together:
         users = users.annotate(refused_token=refused(claims))
@@ -192,9 +200,38 @@ def user_of(claims: Claims, *, lock: bool = False) -> AbstractBaseUser:
     return cast(AbstractBaseUser, user)
 
 
-def refused(claims: Claims) -> Exists:
-    """Return the question whether an entry refuses these claims, for use in another query."""
-    return Exists(BlacklistEntry.objects.using(database()).refusing(claims))
+def lock_user_of(claims: Claims) -> None:
+    """Do what ``lock_user`` does for the user that the claims name. Raises UserUnknown."""
+    field, value = _user_lookup(claims)
+    lock_user(**{field.name: value})
+
+
+def lock_user(*, using: str | None = None, **lookup: Any) -> None:
+    """Wait until nobody else decides about this user's logins; to be called in a transaction.
+
+    A statement of its own: one that also asked something would, after the wait, answer from the
+    moment when it began. SQLite has one writer at a time anyway, and reading first would spoil
+    its turn to write.
+    """
+    using = using or database()
+    if connections[using].features.has_select_for_update:
+        users = get_user_model()._default_manager.using(using).filter(**lookup)
+        list(users.select_for_update().values_list("pk"))
+
+
+def refused(claims: Claims) -> Any:
+    """Return the question that ``is_revoked`` asks, for use in another query."""
+    alias = database()
+    entries = Exists(BlacklistEntry.objects.using(alias).refusing(claims))
+    if not claims.needs_session:
+        return entries
+    return ExpressionWrapper(
+        Q(entries) | ~Q(Exists(_session_of(claims, alias))), output_field=BooleanField()
+    )
+
+
+def _session_of(claims: Claims, using: str) -> SessionQuerySet:
+    return TokenSession.objects.using(using).named(claims.sid or "")
 
 
 def is_user(user: AbstractBaseUser, claims: Claims) -> bool:
@@ -202,18 +239,18 @@ def is_user(user: AbstractBaseUser, claims: Claims) -> bool:
     return str(getattr(user, simplejwt.USER_ID_FIELD)) == claims.user_id
 
 
-def user_pk(claims: Claims) -> Any:
+def user_pk(claims: Claims, *, ask: bool = True) -> Any:
     """Return the primary key of the user that the claims name, or None.
 
     Costs nothing where tokens name users by primary key (whether the user still exists is not
-    asked), one statement where ``USER_ID_FIELD`` is another field.
+    asked), one statement where ``USER_ID_FIELD`` is another field; None then without ``ask``.
     """
     try:
         field, value = _user_lookup(claims)
     except UserUnknown:
         return None
-    if field.primary_key:
-        return value
+    if field.primary_key or not ask:
+        return value if field.primary_key else None
     users = get_user_model()._default_manager.filter(**{field.name: value})
     return users.values_list("pk", flat=True).first()
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connections, router
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
@@ -190,24 +192,85 @@ def _is_simplejwts(authentication: type) -> bool:
     return hasattr(authentication, "get_validated_token")
 
 
-@register(Tags.urls)
-def check_urls(**kwargs: Any) -> list[CheckMessage]:
-    """Return an Error for each of simplejwt's views that works without our serializers."""
-    if not getattr(settings, "ROOT_URLCONF", None):
-        return []
-    from .api.views import unprotected
+_SERIALIZERS = (
+    "TOKEN_OBTAIN_SERIALIZER",
+    "TOKEN_REFRESH_SERIALIZER",
+    "TOKEN_VERIFY_SERIALIZER",
+    "TOKEN_BLACKLIST_SERIALIZER",
+)
+
+
+@register(Tags.security)
+def check_serializers(**kwargs: Any) -> list[CheckMessage]:
+    """Return a Warning for each serializer of the project's that ``tokens.urls`` can't use."""
+    from .api.serializers import AsksBlacklist
 
     return [
-        Error(
-            f"The URL {route!r} is served by {serializer.__module__}.{serializer.__qualname__},"
-            " which does not ask the blacklist.",
-            hint='Include "tokens.urls", or name the serializer of that name in'
-            " tokens.api.serializers in SIMPLE_JWT.",
-            id="tokens.E022",
+        checks.Warning(
+            f'SIMPLE_JWT["{name}"] is not a subclass of ours, so tokens.urls does not use it.',
+            hint="Derive it from the class of its base's name in tokens.api.serializers.",
+            id="tokens.W011",
         )
-        for route, view in _routes(get_resolver().url_patterns)
-        if (serializer := unprotected(view)) is not None
+        for name in _SERIALIZERS
+        if (path := _simplejwt(name, None)) is not None
+        and not path.startswith("rest_framework_simplejwt.")
+        and not issubclass(import_string(path), AsksBlacklist)
     ]
+
+
+@register(Tags.security)
+def check_databases(**kwargs: Any) -> list[CheckMessage]:
+    """Return an Error if users and sessions are written to different databases."""
+    from .models import TokenSession
+
+    written = [router.db_for_write(model) for model in (get_user_model(), TokenSession)]
+    if len(set(written)) == 1:
+        return []
+    return [
+        Error(
+            f"Users are in the database {written[0]!r}, their sessions in {written[1]!r}.",
+            hint="Let the database router keep the app tokens where the user model is.",
+            id="tokens.E023",
+        )
+    ]
+
+
+@register(Tags.urls)
+def check_urls(**kwargs: Any) -> list[CheckMessage]:
+    """Return what is wrong with each of simplejwt's views that the project serves."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    from .api.serializers import AsksBlacklist, TokenRefreshSerializer
+    from .api.views import serializer_of_simplejwts_view
+
+    messages: list[CheckMessage] = []
+    atomic = any(connection.settings_dict["ATOMIC_REQUESTS"] for connection in connections.all())
+    for route, view in _routes(get_resolver().url_patterns):
+        serializer = serializer_of_simplejwts_view(view)
+        if serializer is None:
+            continue
+        if not issubclass(serializer, AsksBlacklist):
+            messages.append(
+                Error(
+                    f"The URL {route!r} is served by"
+                    f" {serializer.__module__}.{serializer.__qualname__},"
+                    " which does not ask the blacklist.",
+                    hint='Include "tokens.urls", or name the serializer of that name in'
+                    " tokens.api.serializers in SIMPLE_JWT.",
+                    id="tokens.E022",
+                )
+            )
+        elif atomic and issubclass(serializer, TokenRefreshSerializer):
+            messages.append(
+                checks.Warning(
+                    f"The URL {route!r} is served by simplejwt's view in a request transaction:"
+                    " when a refresh token is reused, its session is ended and the 401 rolls"
+                    " that back.",
+                    hint='Include "tokens.urls", or switch ATOMIC_REQUESTS off for this view.',
+                    id="tokens.W012",
+                )
+            )
+    return messages
 
 
 def _routes(patterns: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from . import clock
 from .conf import simplejwt
 from .exceptions import TokenMalformed
+from .keys import session_uuid
 
 SID_CLAIM = "sid"
+REFRESH = "refresh"  # the type of a refresh token, the only one whose session is always asked
 
 _LAST_SECOND = 253402300799  # of the year 9999; what lies beyond is no moment to Python
 
@@ -30,7 +32,10 @@ class Claims:
     """The claims that revocation goes by.
 
     ``expires_at`` is the last moment at which this token, or one refreshed from it under the same
-    id, could be accepted, not counting the verifier's leeway after it.
+    id, could be accepted, not counting the verifier's leeway after it. ``needs_session`` is true
+    of an access token that lives longer than ACCESS_TOKEN_LIFETIME after it was issued: when its
+    session has ended, the session's entry may be gone before the token is, so it is accepted only
+    as long as the session is there.
     """
 
     jti: str
@@ -39,6 +44,7 @@ class Claims:
     issuer: str
     issued_at: datetime
     expires_at: datetime
+    needs_session: bool = False
 
     @classmethod
     def of(cls, token: HasPayload) -> "Claims":
@@ -47,13 +53,20 @@ class Claims:
         Raises TokenMalformed for a claim that is missing or can't be what its name says.
         """
         payload = token.payload
+        sid = _text(payload, SID_CLAIM) if SID_CLAIM in payload else None
+        issued_at = clock.from_epoch(math.floor(_seconds(payload, "iat", default=0)))
+        expires_at = _expires_at(token)
         return cls(
             jti=_text(payload, simplejwt.JTI_CLAIM),
-            sid=_text(payload, SID_CLAIM) if SID_CLAIM in payload else None,
+            sid=sid,
             user_id=_user_id(payload),
             issuer=simplejwt.ISSUER or _issuer(payload),
-            issued_at=clock.from_epoch(math.floor(_seconds(payload, "iat", default=0))),
-            expires_at=_expires_at(token),
+            issued_at=issued_at,
+            expires_at=expires_at,
+            needs_session=sid is not None
+            and session_uuid(sid) is not None
+            and payload.get(simplejwt.TOKEN_TYPE_CLAIM) != REFRESH
+            and expires_at - issued_at > simplejwt.ACCESS_TOKEN_LIFETIME,
         )
 
 

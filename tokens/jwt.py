@@ -18,7 +18,7 @@ from rest_framework_simplejwt import tokens as base
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 
 from . import blacklist, clock, sessions
-from .claims import SID_CLAIM, Claims
+from .claims import REFRESH, SID_CLAIM, Claims
 from .conf import simplejwt
 from .exceptions import TokenMalformed, TokenRevoked, UserInactive
 from .keys import new_sid
@@ -169,10 +169,16 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         ``may_log_in`` denies the user.
         """
         claims = self.claims
+        used_up = False
         if claims.sid is None:
-            self._adopt(claims, may_log_in)
-            return
-        session = sessions.find(claims)
+            try:
+                self._adopt(claims, may_log_in)
+            except TokenRevoked:
+                claims, used_up = sessions.adopted(claims), True
+                self.payload[SID_CLAIM] = claims.sid
+            else:
+                return
+        session = sessions.find(claims, used_up=used_up)
         if not may_log_in(session.user):
             raise UserInactive
         if simplejwt.ROTATE_REFRESH_TOKENS:
@@ -186,14 +192,17 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         The lock on the user's row, which logging out everywhere takes too, lets no session start
         unseen.
         """
+        rotate = simplejwt.ROTATE_REFRESH_TOKENS
         with transaction.atomic(blacklist.database()):
-            user = blacklist.user_of(claims, lock=simplejwt.ROTATE_REFRESH_TOKENS)
+            if rotate:
+                blacklist.lock_user_of(claims)
+            user = blacklist.user_of(claims)
             if not may_log_in(user):
                 raise UserInactive
-            if simplejwt.ROTATE_REFRESH_TOKENS:
-                blacklist.claim(claims)
+            if rotate:
+                blacklist.claim(claims, user=user)
                 self._become(self._successor())
-                self._start_session(user)
+                self._start_session(user, continues=claims)
 
     def _successor(self) -> sessions.Successor:
         fresh = type(self)()
@@ -209,12 +218,11 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
             sessions.extend(self._session, self.claims.expires_at)
         return super().__str__()
 
-    def _start_session(self, user: AbstractBaseUser) -> TokenSession:
-        self.payload[SID_CLAIM] = new_sid()
-        claims = self.claims
-        self._session = sessions.start(
-            user, sid=self.payload[SID_CLAIM], jti=claims.jti, expires_at=claims.expires_at
-        )
+    def _start_session(
+        self, user: AbstractBaseUser, *, continues: Claims | None = None
+    ) -> TokenSession:
+        self.payload[SID_CLAIM] = sessions.adopted(continues).sid if continues else new_sid()
+        self._session = sessions.start(user, self.claims, continues=continues)
         return self._session
 
     def _is_revoked(self, claims: Claims) -> bool:
@@ -229,7 +237,7 @@ class AnyToken(RevocableToken, base.UntypedToken):
             raise TokenError(_("Token has no type"))
 
     def _is_revoked(self, claims: Claims) -> bool:
-        if self.payload.get(simplejwt.TOKEN_TYPE_CLAIM) == RefreshToken.token_type:
+        if self.payload.get(simplejwt.TOKEN_TYPE_CLAIM) == REFRESH:
             return not sessions.accepts(claims)
         return blacklist.is_revoked(claims)
 

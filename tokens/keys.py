@@ -7,8 +7,11 @@ a token or its hash, because the same token has several spellings (CVE-2026-1022
 
 import hashlib
 import uuid
+from datetime import datetime
 
 from uuid6 import uuid7
+
+from . import clock
 
 
 def new_sid() -> str:
@@ -44,3 +47,14 @@ def key_for(scope: str, subject: str, *, issuer: str) -> uuid.UUID:
     # UUIDv8 whose ninth byte is exactly 0x80.
     number = number & ~(0x7 << 61) | 0x5 << 61
     return uuid.UUID(int=number)
+
+
+def adopted_sid(jti: str, *, issuer: str, issued_at: datetime) -> str:
+    """Return the id of the session that continues a refresh token which has no ``sid``.
+
+    A UUIDv7 of the token's own moment and id, so that whoever comes with that token later, to log
+    out or to use it twice, finds the session.
+    """
+    number = key_for("adopted", jti, issuer=issuer).int & (1 << 76) - 1
+    milliseconds = clock.to_epoch(issued_at) * 1000
+    return str(uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | number))

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.models import F, Q, Value
+from django.db.models.deletion import Collector
 from django.db.models.functions import Cast, Concat, Greatest, Substr
-from django.db.models.signals import post_delete, pre_delete
 
 from . import clock
 from .claims import Claims
@@ -30,30 +30,33 @@ class ExpiringQuerySet(models.QuerySet[M]):
         """Delete at most ``limit`` expired rows, oldest first, and return how many went.
 
         One statement along the index on ``expires_at``, without loading a row. Where somebody
-        listens to Django's delete signals, or another model points here, the ORM deletes instead
-        (two statements or more): then being correct matters more than being fast.
+        listens to Django's delete signals, another model points here, or the database is one
+        that we do not know, the ORM deletes instead: being correct matters more than being fast.
+        Works on whole tables only, and in the transaction of the caller.
         """
-        if self._needs_the_orm():
-            keys = self.expired(cutoff).order_by("expires_at").values_list("pk", flat=True)
-            return self.filter(pk__in=list(keys[:limit])).delete()[0]
+        if self.query.is_sliced or self.query.where:
+            raise TypeError("delete_batch() deletes from a whole table, not from a selection.")
         connection = connections[self.db]
         sql = _DELETE_BATCH.get(connection.vendor)
-        if sql is None:
-            keys = self.expired(cutoff).order_by("expires_at").values_list("pk", flat=True)
-            return self.filter(pk__in=list(keys[:limit]))._raw_delete(self.db)
+        if sql is None or not Collector(using=self.db).can_fast_delete(self):
+            return self._delete_instances(cutoff, limit)
         table = connection.ops.quote_name(self.model._meta.db_table)
         value = connection.ops.adapt_datetimefield_value(cutoff)
         with connection.cursor() as cursor:
             cursor.execute(sql.format(table=table), [value, limit])
-            deleted: int = cursor.rowcount
-        return deleted
+            return int(cursor.rowcount)
 
-    def _needs_the_orm(self) -> bool:
-        return (
-            pre_delete.has_listeners(self.model)
-            or post_delete.has_listeners(self.model)
-            or bool(self.model._meta.related_objects)
-        )
+    def _delete_instances(self, cutoff: datetime, limit: int) -> int:
+        """Delete as ``QuerySet.delete`` does, which knows neither limits nor locks.
+
+        Locked, because a row may be extended between being read and being deleted.
+        """
+        with transaction.atomic(self.db, savepoint=False):
+            rows = list(self.expired(cutoff).order_by("expires_at").select_for_update()[:limit])
+            collector = Collector(using=self.db, origin=self)
+            collector.collect(rows)
+            _total, deleted = collector.delete()
+        return deleted.get(self.model._meta.label, 0)
 
 
 # ``IN (SELECT … LIMIT n)`` makes PostgreSQL scan the whole table for each batch; the array is
@@ -195,3 +198,16 @@ class RunQuerySet(models.QuerySet["CleanupRun"]):
     def last_success(self) -> "CleanupRun | None":
         """Return the run that succeeded last, or None."""
         return self.succeeded().order_by("-finished_at").first()
+
+    def delete_batch(self, cutoff: datetime, *, limit: int) -> int:
+        """Delete at most ``limit`` runs that began before ``cutoff``; return how many went.
+
+        The newest success stays, however old: it says when the cleanup worked last.
+        """
+        old = self.filter(slot=None, started_at__lt=cutoff).order_by("pk")
+        if (newest := self.last_success()) is not None:
+            old = old.exclude(pk=newest.pk)
+        last = old.values_list("pk", flat=True)[limit - 1 : limit].first()
+        doomed = old if last is None else old.filter(pk__lte=last)
+        _total, deleted = doomed.delete()
+        return deleted.get(self.model._meta.label, 0)

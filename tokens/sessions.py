@@ -7,14 +7,13 @@ is a compare-and-swap on that name: the database lets one client through.
 import hmac
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 
@@ -22,7 +21,7 @@ from . import blacklist, client, clock
 from .claims import Claims
 from .conf import conf, simplejwt
 from .exceptions import TokenReused, TokenRevoked
-from .keys import session_uuid
+from .keys import adopted_sid, session_uuid
 from .models import BlacklistEntry, TokenSession
 from .querysets import SessionQuerySet
 from .signals import (
@@ -47,18 +46,22 @@ class Successor:
     expires_at: datetime
 
 
-def start(user: Any, *, sid: str, jti: str, expires_at: datetime) -> TokenSession:
-    """Record a login whose refresh token is ``jti`` and ends at ``expires_at``. One statement.
+def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> TokenSession:
+    """Record a login whose refresh token has these claims, ``sid`` among them. One statement.
+
+    ``continues`` is the token without ``sid`` that was used up for it.
 
     With TOKENS_MAX_SESSIONS_PER_USER a second one looks for sessions beyond the limit, and the
     oldest of them are ended.
     """
     session = _rows().create(
-        sid=UUID(sid),
+        sid=UUID(refresh.sid or ""),
         user=user,
-        refresh_jti=jti,
+        refresh_jti=refresh.jti,
+        previous_jti=continues.jti if continues else "",
+        rotated_at=refresh.issued_at if continues else None,
         auth_hash=_auth_hash(user),
-        expires_at=expires_at,
+        expires_at=refresh.expires_at,
         **client.metadata(),
     )
     _tell(session_started, session.sid, user.pk)
@@ -86,8 +89,16 @@ def accepts(claims: Claims) -> bool:
     return _rows().accepting(claims).exclude(blacklist.refused(claims)).exists()
 
 
-def find(claims: Claims) -> TokenSession:
+def adopted(claims: Claims) -> Claims:
+    """Return the claims of a token without ``sid`` as those of the session that continues it."""
+    sid = adopted_sid(claims.jti, issuer=claims.issuer, issued_at=claims.issued_at)
+    return replace(claims, sid=sid)
+
+
+def find(claims: Claims, *, used_up: bool = False) -> TokenSession:
     """Return the live session of a refresh token, with its user: one statement.
+
+    ``used_up`` overlooks that the token itself is refused, because it has been used.
 
     Raises TokenRevoked when the session has ended, its user is gone, an entry refuses the token,
     or the token names another user than the session.
@@ -96,7 +107,7 @@ def find(claims: Claims) -> TokenSession:
         _rows()
         .named(claims.sid or "")
         .select_related("user")
-        .annotate(refused_token=blacklist.refused(claims))
+        .annotate(refused_token=blacklist.refused(replace(claims, jti="") if used_up else claims))
         .first()
     )
     if session is None or session.refused_token or not blacklist.is_user(session.user, claims):
@@ -156,7 +167,11 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
     in between leaves a row that is refused, never a token that is accepted.
     """
     if claims.sid is None:
-        return blacklist.revoke_token(claims, reason=reason)
+        answer = blacklist.revoke_token(claims, reason=reason)
+        # Refused before: if because it has been used, a session continues it.
+        if not answer[1] and _rows().named(adopted(claims).sid or "").exists():
+            end(adopted(claims), reason=reason)
+        return answer
     rows = _rows().named(claims.sid)
     session = rows.first()
     ends = [claims.expires_at, clock.now() + simplejwt.ACCESS_TOKEN_LIFETIME]
@@ -165,7 +180,7 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
     answer = blacklist.revoke_session(
         claims.sid,
         issuer=claims.issuer,
-        user_pk=session.user_id if session else blacklist.user_pk(claims),
+        user_pk=session.user_id if session else blacklist.user_pk(claims, ask=False),
         expires_at=max(ends),
         reason=reason,
     )
@@ -216,7 +231,7 @@ def end_all(
     using = using or blacklist.database()
     user_id = str(getattr(user, simplejwt.USER_ID_FIELD))
     with transaction.atomic(using):
-        lock_user(user.pk, using=using)
+        blacklist.lock_user(pk=user.pk, using=using)
         blacklist.revoke_user(user.pk, user_id, reason=reason, using=using)
         rows = _rows(using).of_user(user.pk)
         if but is not None and (kept := session_uuid(but)):
@@ -238,17 +253,6 @@ def rehash(user: AbstractBaseUser, before: AbstractBaseUser) -> None:
     """Keep the sessions of a user whose password is stored under a new hash, and is the same."""
     rows = _rows().of_user(user.pk).filter(auth_hash=_auth_hash(before))
     rows.update(auth_hash=_auth_hash(user))
-
-
-def lock_user(pk: Any, *, using: str | None = None) -> None:
-    """Wait until nobody else decides about this user's logins; to be called in a transaction.
-
-    SQLite has one writer at a time anyway, and reading first would spoil its turn to write.
-    """
-    using = using or blacklist.database()
-    if connections[using].features.has_select_for_update:
-        users = get_user_model()._default_manager.using(using).filter(pk=pk)
-        list(users.select_for_update().values_list("pk"))
 
 
 def _tell(

@@ -1,7 +1,8 @@
 """What an application may want to know. Sent after commit, by ``send_robust``, without secrets.
 
-A receiver that raises is logged by Django and disturbs nobody. The sender is ``TokenSession``;
-``sid`` is the session's id as its tokens spell it, ``user_id`` the primary key of its user.
+A receiver that raises is logged by Django and disturbs nobody. What is about sessions is sent by
+``TokenSession``; ``sid`` is the session's id as its tokens spell it, ``user_id`` the primary key of
+its user. What is about the cleanup is sent by ``CleanupRun``.
 """
 
 from typing import Any
@@ -21,6 +22,10 @@ session_ended = Signal()
 # A refresh token was used twice: somebody else has it. The session has been ended.
 # Arguments: sid, user_id
 refresh_reuse_detected = Signal()
+
+# Arguments: report (the CleanupReport), using (the alias of the database)
+cleanup_finished = Signal()
+cleanup_failed = Signal()
 
 
 def send_after_commit(signal: Signal, sender: type, *, using: str, **arguments: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any, cast
 from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils.decorators import method_decorator
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from rest_framework import status
@@ -38,9 +39,20 @@ class NoTokenGiven(DetailDictMixin, APIException):
 
 @method_decorator(never_cache, name="dispatch")
 class TokenView(base.TokenViewBase):
-    """An endpoint about tokens: not cached, not in a request transaction, throttled by scope."""
+    """An endpoint about tokens: not cached, not in a request transaction, throttled by scope.
+
+    A project's own serializer, named in ``SIMPLE_JWT``, is used if it is a subclass of ours.
+    """
 
     throttle_scope = "tokens"
+    serializer_setting: str | None = None
+
+    def get_serializer_class(self) -> Any:
+        if self.serializer_setting:
+            named = import_string(getattr(api_settings, self.serializer_setting))
+            if issubclass(named, serializers.AsksBlacklist):
+                return named
+        return super().get_serializer_class()
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, DATABASE_ERRORS):
@@ -60,24 +72,28 @@ class TokenObtainPairView(TokenView):
     """Log in with a user name and a password; answers an access and a refresh token."""
 
     serializer_class = serializers.TokenObtainPairSerializer
+    serializer_setting = "TOKEN_OBTAIN_SERIALIZER"
 
 
 class TokenRefreshView(TokenView):
     """Exchange a refresh token for a new access token, and with rotation a new refresh token."""
 
     serializer_class = serializers.TokenRefreshSerializer
+    serializer_setting = "TOKEN_REFRESH_SERIALIZER"
 
 
 class TokenVerifyView(TokenView):
     """Ask whether a token of any type would be accepted."""
 
     serializer_class = serializers.TokenVerifySerializer
+    serializer_setting = "TOKEN_VERIFY_SERIALIZER"
 
 
 class TokenBlacklistView(TokenView):
     """Log out with a refresh token, as simplejwt's endpoint of this name does."""
 
     serializer_class = serializers.TokenBlacklistSerializer
+    serializer_setting = "TOKEN_BLACKLIST_SERIALIZER"
 
 
 class LogoutView(TokenView):
@@ -119,9 +135,9 @@ class SignedInView(TokenView):
     permission_classes = (IsAuthenticated,)  # type: ignore[assignment]
 
     def current_sid(self) -> str | None:
-        """Return the id of the session that asks; None for a token that has none."""
+        """Return the id of the session that asks; None without a token that has one."""
         token: Any = self.request.auth
-        return cast("str | None", token.get(SID_CLAIM))
+        return cast("str | None", token.get(SID_CLAIM)) if token else None
 
 
 class LogoutAllView(SignedInView):
@@ -181,9 +197,9 @@ class SessionDetailView(SignedInView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def unprotected(view: type | None) -> type | None:
-    """Return the serializer that a view of simplejwt uses, if it does not ask the blacklist."""
+def serializer_of_simplejwts_view(view: type | None) -> type | None:
+    """Return the serializer of a view of simplejwt that is none of ours; None for other views."""
     if view is None or not issubclass(view, base.TokenViewBase) or issubclass(view, TokenView):
         return None
     serializer: type = view().get_serializer_class()
-    return None if issubclass(serializer, serializers.AsksBlacklist) else serializer
+    return serializer

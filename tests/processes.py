@@ -1,0 +1,58 @@
+"""``manage.py`` as a process of its own, on the database of the test."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from django.db import connection
+
+MANAGE = str(Path(__file__).resolve().parent.parent / "manage.py")
+
+
+def database_url() -> str:
+    """Return the URL of the test's database, as project.settings reads it."""
+    name = str(connection.settings_dict["NAME"])
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return the environment of a child that works on the test's database."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    ours = {
+        "DEBUG": "1",
+        "DATABASE_URL": database_url(),
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+    }
+    return inherited | ours | changes
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, MANAGE, *arguments]
+
+
+def manage(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run ``manage.py`` to its end; ``changes`` are environment variables."""
+    return subprocess.run(
+        command(*arguments),
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def wait_until(happened: Callable[[], bool], *, seconds: int = 60) -> None:
+    """Wait for what another process does; fail the test if it does not."""
+    for _ in range(seconds * 10):
+        if happened():
+            return
+        time.sleep(0.1)
+    pytest.fail(f"it did not happen within {seconds} seconds")

@@ -1,0 +1,499 @@
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import termios
+import threading
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+
+from tokens import cleanup, clock, retry
+from tokens.management.commands import cleanup_tokens
+from tokens.models import BlacklistEntry, CleanupRun
+from tokens.querysets import BlacklistQuerySet
+
+from .expiring import IN_A_WHILE, add_entries, add_run, add_sessions
+from .processes import command, environment, manage, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOUR = timedelta(hours=1)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def call(**options):
+    """Call the command; return its exit code, standard output and standard error."""
+    out, err = io.StringIO(), options.pop("stderr", io.StringIO())
+    try:
+        call_command("cleanup_tokens", stdout=out, stderr=err, **options)
+    except CommandError as error:
+        return error.returncode, out.getvalue(), f"{err.getvalue()}{error}"
+    return 0, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Entries that can't be deleted."""
+
+    def fail(self, cutoff, *, limit):
+        raise OperationalError("disk full")
+
+    monkeypatch.setattr(retry, "WAITS", ())
+    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", fail)
+
+
+# What it says
+
+
+def test_it_says_what_it_removed():
+    add_entries(1234)
+    add_sessions(1)
+
+    assert call() == (0, "Removed 1,234 expired entries and 1 expired session.\n", "")
+    assert not BlacklistEntry.objects.exists()
+
+
+def test_it_says_that_there_was_nothing_to_remove():
+    assert call() == (0, "Nothing to remove.\n", "")
+
+
+def test_it_is_silent_at_verbosity_0():
+    add_entries(1)
+
+    assert call(verbosity=0) == (0, "", "")
+    assert not BlacklistEntry.objects.exists()
+
+
+def test_it_says_more_at_verbosity_2_and_the_timings_at_3():
+    add_entries(3)
+
+    _, out, _ = call(verbosity=2, batch_size=2)
+    assert "Batches: 2\n" in out
+    assert "Expired before: " in out
+    assert "longest batch" not in out
+
+    _, out, _ = call(verbosity=3)
+    assert "longest batch" in out
+
+
+def test_its_json_has_stable_keys():
+    add_entries(2)
+
+    code, out, err = call(format="json")
+
+    answer = json.loads(out)
+    assert (code, err) == (0, "")
+    assert list(answer) == [
+        "outcome",
+        "skipped",
+        "stopped",
+        "entries_removed",
+        "sessions_removed",
+        "runs_removed",
+        "batches",
+        "longest_batch",
+        "seconds",
+        "started_at",
+        "cutoff",
+        "error",
+        "removed",
+    ]
+    assert (answer["outcome"], answer["removed"]) == ("succeeded", 2)
+    assert answer["started_at"].endswith("Z")
+
+
+# Dry run
+
+
+def test_a_dry_run_says_what_would_go_and_writes_nothing(statements):
+    add_entries(2)
+    add_entries(1, scope="token", reason="rotated")
+    add_entries(4, ends=IN_A_WHILE)
+    add_sessions(1, ends=IN_A_WHILE)
+
+    with statements() as ran:
+        code, out, err = call(dry_run=True)
+
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:3] == [
+        "Would remove 3 expired entries and 0 expired sessions.",
+        "  session, logout: 2",
+        "  token, rotated: 1",
+    ]
+    assert "Would keep 4 entries and 1 session." in out
+    assert {sql.split()[0] for sql in ran} == {"SELECT"}
+    assert BlacklistEntry.objects.count() == 7
+    assert not CleanupRun.objects.exists()
+
+
+def test_a_dry_run_with_nothing_to_remove_says_so():
+    assert call(dry_run=True)[1].startswith("There is nothing to remove.\n")
+
+
+def test_a_dry_run_answers_json():
+    add_entries(2)
+
+    answer = json.loads(call(dry_run=True, format="json")[1])
+
+    assert list(answer) == [
+        "cutoff",
+        "entries",
+        "entries_expired",
+        "sessions_expired",
+        "oldest_expired",
+        "entries_kept",
+        "sessions_kept",
+    ]
+    assert answer["entries"] == [{"scope": "session", "reason": "logout", "count": 2}]
+
+
+# Check
+
+
+def test_a_check_after_a_success_passes_and_writes_nothing():
+    add_run(ago=HOUR)
+
+    code, out, err = call(check=True)
+
+    assert (code, err) == (0, "")
+    assert out.startswith("Last success: 20")
+    assert "Waiting to be removed: 0\n" in out
+    assert CleanupRun.objects.count() == 1
+
+
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_a_check_fails_when_the_cleanup_is_overdue(verbosity):
+    add_run(ago=26 * HOUR)
+    add_entries(2)
+
+    code, out, err = call(check=True, verbosity=verbosity)
+
+    assert (code, err) == (1, "The cleanup is overdue: is it scheduled?")
+    assert ("Waiting to be removed: 2\n" in out) == bool(verbosity)
+    assert BlacklistEntry.objects.count() == 2
+
+
+def test_a_check_of_a_new_installation_passes():
+    code, out, _ = call(check=True)
+
+    assert code == 0
+    assert out.startswith("Last success: never\n")
+
+
+def test_a_check_answers_json():
+    code, out, _ = call(check=True, format="json")
+
+    assert code == 0
+    assert list(json.loads(out)) == [
+        "last_success",
+        "last_outcome",
+        "next_due",
+        "overdue",
+        "backlog",
+        "oldest_expired",
+        "clock_difference",
+    ]
+
+
+def test_a_check_warns_when_the_clocks_differ_by_more_than_half_the_margin(time_machine):
+    time_machine.move_to(clock.now() + timedelta(minutes=3))
+
+    code, _, err = call(check=True)
+
+    assert code == 0
+    assert "more than half of TOKENS_CLEANUP_MARGIN (300 s)" in err
+
+
+# Nothing to do
+
+
+def test_if_due_does_nothing_after_a_recent_success():
+    add_run(ago=HOUR)
+    add_entries(1)
+
+    assert call(if_due=True) == (0, "Not due yet: nothing done.\n", "")
+    assert BlacklistEntry.objects.exists()
+
+
+def test_another_run_at_work_is_no_failure():
+    add_run(ago=timedelta(0), outcome="running", slot=1)
+
+    assert call() == (0, "Another cleanup is at work: nothing done.\n", "")
+    assert json.loads(call(format="json")[1])["skipped"] == "running elsewhere"
+
+
+# Failing and stopping
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_failure_exits_with_1_and_says_why():
+    add_entries(1)
+
+    code, out, err = call(format="json")
+
+    assert (code, err) == (1, "The cleanup failed: OperationalError: disk full")
+    assert json.loads(out)["error"] == "OperationalError: disk full"
+
+
+def test_time_that_is_over_exits_with_3_when_rows_are_left():
+    add_entries(1)
+
+    code, _, err = call(max_seconds=0)
+
+    assert code == 3
+    assert err == "Stopped early (out of time): rows are left, and the next run goes on."
+
+
+def test_time_that_is_over_exits_with_0_when_nothing_is_left():
+    assert call(max_seconds=0)[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_a_signal_stops_it_between_batches_and_the_handlers_come_back(monkeypatch, number):
+    add_entries(5)
+    before = signal.getsignal(number)
+    real = cleanup.run
+
+    def run(*, stop, **options):
+        def interrupt(_rows):
+            signal.raise_signal(number)
+            stop.wait(30)
+
+        return real(stop=stop, **options | {"progress": interrupt})
+
+    monkeypatch.setattr(cleanup, "run", run)
+
+    code, out, err = call(batch_size=2)
+
+    assert code == 3
+    assert out == "Removed 2 expired entries and 0 expired sessions.\n"
+    assert err.startswith("Stopped early (asked to stop)")
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_interrupt_acts_as_always():
+    with cleanup_tokens._stopped_by_signals() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.wait(30)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_it_works_in_a_thread_where_signals_are_nobodys_business():
+    add_entries(1)
+    codes = []
+
+    def work():
+        try:
+            codes.append(call()[0])
+        finally:
+            cleanup_tokens.connections.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(30)
+
+    assert codes == [0]
+
+
+# Wrong input
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "--batch-size must be a whole number from 1 to 1,000,000, not '0'."),
+        ({"batch_size": -5}, "--batch-size must be a whole number"),
+        ({"batch_size": "2026-01-01"}, "not '2026-01-01'."),
+        ({"batch_size": "1.5"}, "--batch-size must be a whole number"),
+        ({"batch_size": float("inf")}, "--batch-size must be a whole number"),
+        ({"batch_size": 10**30}, "--batch-size must be a whole number"),
+        ({"pause": -1}, "--pause must be a number from 0 to 3,600, not '-1'."),
+        ({"pause": "nan"}, "--pause must be a number"),
+        ({"max_seconds": "soon"}, "--max-seconds must be a number"),
+        ({"database": "nowhere"}, "There is no database 'nowhere' in DATABASES, only: default."),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_wrong_input_exits_with_2_and_changes_nothing(options, message):
+    add_entries(1)
+
+    code, out, err = call(**options)
+
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "\n" not in err
+    assert BlacklistEntry.objects.exists()
+    assert not CleanupRun.objects.exists()
+
+
+def test_numbers_may_come_as_text_or_as_numbers():
+    add_entries(3)
+
+    call(batch_size="2", pause="0", max_seconds="100")
+    assert CleanupRun.objects.get().batches == 2
+
+
+def test_the_trigger_is_for_python_only():
+    call(trigger="admin")
+
+    assert CleanupRun.objects.get().trigger == "admin"
+    assert manage("cleanup_tokens", "--trigger", "admin").returncode == 2
+
+
+# The progress bar
+
+
+def test_the_bar_is_shown_on_a_terminal(capfd):
+    add_entries(5)
+
+    code, out, _ = call(batch_size=2, stderr=Terminal())
+
+    assert (code, out) == (0, "Removed 5 expired entries and 0 expired sessions.\n")
+    assert "Removing" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"no_progress": True}, {"verbosity": 0}, {"format": "json"}, {"stderr": io.StringIO()}],
+    ids=["--no-progress", "-v 0", "--format json", "no terminal"],
+)
+def test_the_bar_is_not_shown_where_it_would_be_in_the_way(capfd, options):
+    add_entries(5)
+
+    call(**{"stderr": Terminal()} | options)
+
+    assert capfd.readouterr().err == ""
+
+
+# As a process
+
+
+def test_a_process_removes_and_exits_with_0():
+    add_entries(2)
+
+    done = manage("cleanup_tokens")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "Removed 2 expired entries and 0 expired sessions.\n"
+    assert not BlacklistEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--batch-size", "-5"), ("--batch-size=2026-01-01",), ("--database", "x")],
+    ids=" ".join,
+)
+def test_a_process_answers_wrong_input_with_one_line_and_2(arguments):
+    done = manage("cleanup_tokens", *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_process_refuses_two_questions_at_once():
+    done = manage("cleanup_tokens", "--check", "--dry-run")
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:////no/such/directory/db.sqlite3",
+        "postgres://postgres@127.0.0.1:1/nothing",
+        "mysql://root@127.0.0.1:1/nothing",
+    ],
+    ids=lambda url: url.partition(":")[0],
+)
+@pytest.mark.parametrize("option", ["-v1", "--check", "--dry-run", "--if-due"])
+def test_a_process_answers_a_database_that_is_down_with_one_line_and_1(url, option):
+    done = manage("cleanup_tokens", option, DATABASE_URL=url)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The database 'default' can't be used (OperationalError: " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["-v1", "--check", "--dry-run", "--if-due"])
+def test_a_process_answers_a_database_without_tables_with_one_line_and_1(tmp_path, option):
+    done = manage("cleanup_tokens", option, DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "migrated" in done.stderr
+
+
+@pytest.fixture
+def resting():
+    """A process that has removed two of six rows and rests."""
+    add_entries(6)
+    child = subprocess.Popen(
+        command("cleanup_tokens", "--batch-size=2", "--pause=3600", "--format=json"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        wait_until(lambda: BlacklistEntry.objects.count() == 4)
+        yield child
+        child.kill()
+
+
+def test_a_process_that_is_terminated_finishes_its_batch_and_exits_with_3(resting):
+    resting.terminate()
+    out, err = resting.communicate(timeout=60)
+
+    assert resting.returncode == 3
+    assert json.loads(out)["entries_removed"] == 2
+    assert err.count("\n") == 1
+    run = CleanupRun.objects.get()
+    assert (run.outcome, run.slot, run.entries_removed) == ("partial", None, 2)
+    assert cleanup.run().removed == 4
+
+
+def test_a_process_that_is_killed_keeps_what_it_did_and_is_taken_over(resting):
+    resting.kill()
+    resting.wait(60)
+
+    assert BlacklistEntry.objects.count() == 4
+    assert cleanup.run().skipped == "running elsewhere"
+    CleanupRun.objects.update(heartbeat_at=clock.now() - HOUR)
+    assert cleanup.run().removed == 4
+    assert list(CleanupRun.objects.order_by("pk").values_list("outcome", flat=True)) == [
+        "abandoned",
+        "succeeded",
+    ]
+
+
+def test_a_process_on_a_terminal_shows_the_bar_there_and_the_result_on_standard_output():
+    add_entries(5)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))  # The bar of a terminal without a width is empty.
+    os.set_blocking(ours, False)
+    done = subprocess.run(
+        command("cleanup_tokens"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        timeout=120,
+        check=False,
+    )
+    shown = os.read(ours, 100_000)
+    os.close(theirs)
+    os.close(ours)
+
+    assert done.returncode == 0
+    assert done.stdout == b"Removed 5 expired entries and 0 expired sessions.\n"
+    assert b"Removing" in shown

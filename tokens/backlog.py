@@ -1,0 +1,148 @@
+"""Ask what waits for the cleanup, and when it worked last. Nothing here writes."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Min
+
+from . import blacklist, clock
+from .conf import conf, simplejwt
+from .models import BlacklistEntry, CleanupRun, TokenSession
+
+# Counting stops here, so that asking stays cheap when nobody has cleaned up for months.
+BACKLOG_LIMIT = 100_000
+
+# The longest a schedule takes to notice that a run is due: the tick is hourly.
+TICK = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """How many expired entries have this scope and reason."""
+
+    scope: str
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would remove now, and what it would leave."""
+
+    cutoff: datetime
+    entries: list[Group]
+    entries_expired: int
+    sessions_expired: int
+    oldest_expired: datetime | None
+    entries_kept: int
+    sessions_kept: int
+
+    @property
+    def expired(self) -> int:
+        """How many entries and sessions would go."""
+        return self.entries_expired + self.sessions_expired
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Whether the cleanup does its work.
+
+    ``next_due`` is the present moment if it never succeeded. ``backlog`` counts the expired
+    entries and sessions, up to BACKLOG_LIMIT. ``clock_difference`` is how many seconds this
+    host's clock is ahead of the database's.
+    """
+
+    last_success: datetime | None
+    last_outcome: str | None
+    next_due: datetime
+    overdue: bool
+    backlog: int
+    oldest_expired: datetime | None
+    clock_difference: float
+
+
+def cutoff(using: str | None = None) -> datetime:
+    """Return the moment before which what expired may go, by the database's clock."""
+    return cutoff_at(clock.database_now(using or blacklist.database()))
+
+
+def cutoff_at(now: datetime) -> datetime:
+    """Return the cut-off of a run that starts ``now``."""
+    return now - simplejwt.LEEWAY - conf.TOKENS_CLEANUP_MARGIN - conf.TOKENS_RETENTION
+
+
+def is_due(using: str, now: datetime) -> bool:
+    """Return whether the last success is older than TOKENS_CLEANUP_INTERVAL, or there is none."""
+    last = _last_success(using)
+    if last is None:
+        return True
+    # A success in the future was recorded while the clock was wrong. The hour forgives one that
+    # finished after ``now`` was read.
+    return not now - conf.TOKENS_CLEANUP_INTERVAL < last < now + timedelta(hours=1)
+
+
+def preview(using: str | None = None) -> Preview:
+    """Return what a run would remove now. Counts whole tables: five statements."""
+    using = using or blacklist.database()
+    before = cutoff(using)
+    entries = BlacklistEntry.objects.using(using)
+    sessions = TokenSession.objects.using(using)
+    groups = entries.expired(before).values_list("scope", "reason").annotate(Count("pk"))
+    groups = groups.order_by("scope", "reason")
+    return Preview(
+        cutoff=before,
+        entries=(found := [Group(*group) for group in groups]),
+        entries_expired=sum(group.count for group in found),
+        sessions_expired=sessions.expired(before).count(),
+        oldest_expired=_oldest_expired(using, before),
+        entries_kept=entries.filter(expires_at__gte=before).count(),
+        sessions_kept=sessions.filter(expires_at__gte=before).count(),
+    )
+
+
+def status(using: str | None = None) -> Status:
+    """Return whether the cleanup does its work; cheap enough for a health check.
+
+    It is overdue when its last success is older than TOKENS_CLEANUP_INTERVAL and one tick. Where
+    it never succeeded there was no reason to, unless a row has been waiting for longer than a
+    tick: a fresh installation is not late, and one that nobody scheduled soon is.
+    """
+    using = using or blacklist.database()
+    now = clock.database_now(using)
+    ahead = clock.now() - now
+    before = cutoff_at(now)
+    last = _last_success(using)
+    oldest = _oldest_expired(using, before)
+    if last is None:
+        overdue = oldest is not None and oldest < before - TICK
+    else:
+        overdue = last < now - conf.TOKENS_CLEANUP_INTERVAL - TICK
+    runs = CleanupRun.objects.using(using).order_by("-pk").values_list("outcome", flat=True)
+    return Status(
+        last_success=last,
+        last_outcome=runs.first(),
+        next_due=now if last is None else last + conf.TOKENS_CLEANUP_INTERVAL,
+        overdue=overdue,
+        backlog=_backlog(using, before) if oldest else 0,
+        oldest_expired=oldest,
+        clock_difference=ahead.total_seconds(),
+    )
+
+
+def _last_success(using: str) -> datetime | None:
+    run = CleanupRun.objects.using(using).last_success()
+    return run.finished_at if run else None
+
+
+def _oldest_expired(using: str, before: datetime) -> datetime | None:
+    found: list[datetime] = []
+    for model in (BlacklistEntry, TokenSession):
+        oldest = model.objects.using(using).expired(before).aggregate(Min("expires_at"))
+        found += filter(None, oldest.values())
+    return min(found, default=None)
+
+
+def _backlog(using: str, before: datetime) -> int:
+    entries = BlacklistEntry.objects.using(using).expired(before)[:BACKLOG_LIMIT].count()
+    sessions = TokenSession.objects.using(using).expired(before)[:BACKLOG_LIMIT].count()
+    return min(entries + sessions, BACKLOG_LIMIT)

@@ -1,0 +1,290 @@
+"""Remove what has expired: the one function that every command, schedule and button calls.
+
+Only one run is at work at a time (see ``lease``). It deletes in small batches, each a transaction
+of its own, so that it holds no lock for long, keeps what it has done when it is killed, and needs
+the same memory for ten rows and ten million.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic
+from typing import Any, Protocol
+
+from django.db import Error
+
+from . import blacklist, clock, lease, retry
+from .backlog import Preview, Status, cutoff, cutoff_at, is_due, preview, status
+from .conf import conf
+from .models import BlacklistEntry, CleanupRun, TokenSession
+from .signals import cleanup_failed, cleanup_finished
+
+__all__ = [
+    "CleanupReport",
+    "Preview",
+    "Status",
+    "cutoff",
+    "preview",
+    "run",
+    "status",
+]
+
+logger = logging.getLogger("tokens")
+
+Outcome = CleanupRun.Outcome
+SKIPPED = "skipped"
+
+# Why a run did nothing, and why it stopped early.
+NOT_DUE = "not due"
+RUNNING_ELSEWHERE = "running elsewhere"
+ASKED = "asked to stop"
+OUT_OF_TIME = "out of time"
+LEASE_LOST = "lease lost"
+
+# Runs are kept for this long, and the newest success for ever.
+HISTORY = timedelta(days=90)
+
+_FIRST_BATCH = 1_000
+_SMALLEST_BATCH, _LARGEST_BATCH = 10, 50_000
+_HEARTBEAT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupReport:
+    """What a run did. The names of the fields are stable: they are the keys of the JSON."""
+
+    outcome: str
+    skipped: str | None = None
+    stopped: str | None = None
+    entries_removed: int = 0
+    sessions_removed: int = 0
+    runs_removed: int = 0
+    batches: int = 0
+    longest_batch: float = 0.0
+    seconds: float = 0.0
+    started_at: datetime | None = None
+    cutoff: datetime | None = None
+    error: str | None = None
+
+    @property
+    def removed(self) -> int:
+        """How many entries and sessions went; records of old runs are not counted."""
+        return self.entries_removed + self.sessions_removed
+
+
+def run(
+    *,
+    using: str | None = None,
+    trigger: str = "command",
+    if_due: bool = False,
+    batch_size: int | None = None,
+    pause: float = 0.0,
+    max_seconds: float | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> CleanupReport:
+    """Remove expired entries, expired sessions and old run records; return what was done.
+
+    ``if_due`` runs only if the last success is older than TOKENS_CLEANUP_INTERVAL. A batch has
+    ``batch_size`` rows, or as many as fit into TOKENS_CLEANUP_BATCH_SECONDS. The run ends between
+    two batches after ``max_seconds`` or when ``stop`` is set. ``progress`` is called with the
+    number of rows after each batch.
+
+    A database error that persists ends the run as "failed" and is in the report. It is raised if
+    not even that can be recorded. Any other exception is recorded and raised.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError("batch_size must be at least 1.")
+    using = using or blacklist.database()
+    now = clock.database_now(using)
+    taken = _take(using, trigger=trigger, if_due=if_due, now=now)
+    if isinstance(taken, str):
+        return CleanupReport(SKIPPED, skipped=taken, started_at=now, cutoff=cutoff_at(now))
+    work = _Work(
+        taken,
+        batch_size=batch_size,
+        pause=pause,
+        max_seconds=max_seconds,
+        stop=stop or threading.Event(),
+        progress=progress or (lambda _rows: None),
+    )
+    return work.run()
+
+
+def _take(using: str, *, trigger: str, if_due: bool, now: datetime) -> lease.Lease | str:
+    """Return the lease, or why this run has nothing to do."""
+    if if_due and not is_due(using, now):
+        return NOT_DUE
+    taken = lease.take(using=using, trigger=trigger, now=now)
+    if taken is None:
+        logger.info("Token cleanup skipped: another run is at work")
+        return RUNNING_ELSEWHERE
+    if if_due and not is_due(using, now):
+        # Another run has finished since the question was asked first.
+        taken.cancel()
+        return NOT_DUE
+    return taken
+
+
+class _DeleteBatch(Protocol):
+    def __call__(self, *, limit: int) -> int: ...
+
+
+class _Work:
+    """A run under way."""
+
+    def __init__(
+        self,
+        taken: lease.Lease,
+        *,
+        batch_size: int | None,
+        pause: float,
+        max_seconds: float | None,
+        stop: threading.Event,
+        progress: Callable[[int], object],
+    ) -> None:
+        self._lease, self._using = taken, taken.using
+        self._batch_size, self._pause = batch_size, pause
+        self._stop, self._progress = stop, progress
+        self._stopped: str | None = None
+        self._began = self._beat_at = monotonic()
+        self._deadline = self._began + (float("inf") if max_seconds is None else max_seconds)
+        self._cutoff = cutoff_at(taken.row.started_at)
+        self._entries = BlacklistEntry.objects.using(self._using)
+        self._sessions = TokenSession.objects.using(self._using)
+        # The names are those of the report and of the row.
+        self._counts: dict[str, Any] = {
+            "entries_removed": 0,
+            "sessions_removed": 0,
+            "runs_removed": 0,
+            "batches": 0,
+            "longest_batch": 0.0,
+        }
+
+    def run(self) -> CleanupReport:
+        """Delete until nothing is left or the run has to stop."""
+        logger.info("Running scheduled token cleanup...", extra={"event": "cleanup_started"})
+        runs = CleanupRun.objects.using(self._using)
+        history = self._lease.row.started_at - HISTORY
+        try:
+            self._empty("entries_removed", partial(self._entries.delete_batch, self._cutoff))
+            self._empty("sessions_removed", partial(self._sessions.delete_batch, self._cutoff))
+            self._empty("runs_removed", partial(runs.delete_batch, history))
+            outcome = Outcome.PARTIAL if self._rows_left() else Outcome.SUCCEEDED
+        except Error as error:
+            return self._end(Outcome.FAILED, error)
+        except BaseException as error:
+            self._end(Outcome.FAILED, error)
+            raise
+        return self._end(outcome)
+
+    def _rows_left(self) -> bool:
+        """Return whether the run stopped early and left expired rows to somebody else."""
+        if self._stopped is None:
+            return False
+        tables = (self._entries, self._sessions)
+        return self._stopped == LEASE_LOST or any(
+            rows.expired(self._cutoff).exists() for rows in tables
+        )
+
+    def _end(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
+        """Record how the run ended, free the lease, tell the log and the listeners."""
+        if error is not None:
+            # First of all, because a database that is down can't record it.
+            logger.error("Token cleanup failed", exc_info=error, extra={"event": "cleanup_failed"})
+        described = retry.describe(error) if error else None
+        if not self._lease.release(outcome, error=described or "", **self._counts):
+            self._stopped = LEASE_LOST
+            outcome = Outcome.PARTIAL if outcome == Outcome.SUCCEEDED else outcome
+        report = CleanupReport(
+            outcome=str(outcome),
+            stopped=self._stopped if outcome == Outcome.PARTIAL else None,
+            seconds=monotonic() - self._began,
+            started_at=self._lease.row.started_at,
+            cutoff=self._cutoff,
+            error=described,
+            **self._counts,
+        )
+        _tell(report, self._using)
+        return report
+
+    def _empty(self, count: str, delete_batch: _DeleteBatch) -> None:
+        size = self._batch_size or _FIRST_BATCH
+        while not self._must_stop():
+            removed, size, seconds = self._batch(delete_batch, size)
+            if removed:
+                self._counts[count] += removed
+                self._counts["batches"] += 1
+                self._counts["longest_batch"] = max(self._counts["longest_batch"], seconds)
+                self._progress(removed)
+            self._beat()
+            if removed < size:
+                return
+            if self._batch_size is None:
+                size = _adapted(size, seconds)
+            self._rest()
+
+    def _batch(self, delete_batch: _DeleteBatch, size: int) -> tuple[int, int, float]:
+        """Return how many rows went, of how many asked for, and the seconds of that attempt."""
+
+        def attempt(number: int) -> tuple[int, int, float]:
+            began = monotonic()
+            limit = max(1, size >> number)
+            return delete_batch(limit=limit), limit, began
+
+        removed, limit, began = retry.write(attempt, using=self._using, wait=self._stop.wait)
+        return removed, limit, monotonic() - began
+
+    def _must_stop(self) -> bool:
+        if self._stopped is None:
+            if self._stop.is_set():
+                self._stopped = ASKED
+            elif monotonic() >= self._deadline:
+                self._stopped = OUT_OF_TIME
+        return self._stopped is not None
+
+    def _beat(self) -> None:
+        if monotonic() - self._beat_at < _HEARTBEAT:
+            return
+        if not self._lease.keep(**self._counts):
+            self._stopped = LEASE_LOST
+        self._beat_at = monotonic()
+
+    def _rest(self) -> None:
+        until = min(monotonic() + self._pause, self._deadline)
+        while (seconds := until - monotonic()) > 0 and not self._must_stop():
+            self._stop.wait(min(seconds, _HEARTBEAT))
+            self._beat()
+
+
+def _adapted(size: int, seconds: float) -> int:
+    """Return the size of the next batch, given how long one of ``size`` rows took."""
+    if seconds > conf.TOKENS_CLEANUP_BATCH_SECONDS:
+        return max(size // 2, _SMALLEST_BATCH)
+    if seconds < conf.TOKENS_CLEANUP_BATCH_SECONDS / 2:
+        return min(size * 2, _LARGEST_BATCH)
+    return size
+
+
+def _tell(report: CleanupReport, using: str) -> None:
+    if report.outcome == Outcome.FAILED:
+        cleanup_failed.send_robust(CleanupRun, report=report, using=using)
+        return
+    done = "completed" if report.outcome == Outcome.SUCCEEDED else "stopped early"
+    logger.info(
+        "Scheduled cleanup %s: removed %d expired token(s)",
+        done,
+        report.removed,
+        extra={
+            "event": "cleanup_finished",
+            "outcome": report.outcome,
+            "entries_removed": report.entries_removed,
+            "sessions_removed": report.sessions_removed,
+            "runs_removed": report.runs_removed,
+            "seconds": report.seconds,
+        },
+    )
+    cleanup_finished.send_robust(CleanupRun, report=report, using=using)

@@ -1,0 +1,115 @@
+"""The lease: one cleanup at a time, whatever the number of hosts. Used by ``cleanup`` only.
+
+The running row of ``CleanupRun`` fills the unique ``slot``, so the insert is the decision. Every
+moment in that table comes from the database's clock: two hosts' clocks are never compared.
+"""
+
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError
+
+from . import clock, retry
+from .models import CleanupRun
+from .querysets import RunQuerySet
+
+# A run that has not been heard of for this long is dead. It is heard of between batches.
+LEASE = timedelta(minutes=10)
+
+_SLOT = 1
+# Several, because runs that find themselves not due come and go quickly.
+_ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to clean up, as long as the row fills the slot."""
+
+    row: CleanupRun
+    using: str
+
+    def keep(self, **counts: Any) -> bool:
+        """Save the counts and a heartbeat; return False if another run has taken over."""
+
+        def beat(_attempt: int) -> int:
+            return self._held().update(heartbeat_at=clock.database_now(self.using), **counts)
+
+        return bool(retry.write(beat, using=self.using))
+
+    def release(self, outcome: str, *, error: str = "", **counts: Any) -> bool:
+        """Save how the run ended and free the slot; return False if it was lost before.
+
+        A run that lost its slot stays marked as abandoned, with what it really removed.
+        """
+
+        def end(_attempt: int) -> bool:
+            now = clock.database_now(self.using)
+            held = self._held().update(
+                slot=None,
+                outcome=outcome,
+                error=error,
+                heartbeat_at=now,
+                finished_at=now,
+                **counts,
+            )
+            if not held:
+                _runs(self.using).filter(pk=self.row.pk).update(**counts)
+            return bool(held)
+
+        return retry.write(end, using=self.using)
+
+    def cancel(self) -> None:
+        """Give the lease back as if it had never been taken."""
+        retry.write(lambda _attempt: self._held().delete(), using=self.using)
+
+    def _held(self) -> RunQuerySet:
+        return _runs(self.using).filter(pk=self.row.pk, slot=_SLOT)
+
+
+def take(*, using: str, trigger: str, now: datetime) -> Lease | None:
+    """Return the lease, or None if another run has it. A dead run is marked as abandoned."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        # Asked first only to be polite: an insert that fails shows up in the database's log.
+        holder = _runs(using).filter(slot=_SLOT).first()
+        if holder is not None and not _abandoned(holder, using=using, now=now):
+            return None
+        row = CleanupRun(
+            started_at=now,
+            heartbeat_at=now,
+            trigger=trigger[:32],
+            host=socket.gethostname()[:255],
+            slot=_SLOT,
+        )
+        try:
+            _insert(row, using)
+        except IntegrityError:
+            # Another run was faster. If nobody ever is, and yet the row can't be inserted, that
+            # must not look like success.
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return Lease(row, using)
+    return None
+
+
+def _insert(row: CleanupRun, using: str) -> None:
+    def insert(_attempt: int) -> None:
+        row.pk = None
+        row.save(force_insert=True, using=using)
+
+    retry.write(insert, using=using)
+
+
+def _abandoned(holder: CleanupRun, *, using: str, now: datetime) -> bool:
+    """Return whether the holder is dead and this call was the one that took the slot from it."""
+    if holder.heartbeat_at > now - LEASE:
+        return False
+    dead = _runs(using).filter(pk=holder.pk, slot=_SLOT, heartbeat_at=holder.heartbeat_at)
+    outcome = CleanupRun.Outcome.ABANDONED
+    return bool(retry.write(lambda _: dead.update(slot=None, outcome=outcome), using=using))
+
+
+def _runs(using: str) -> RunQuerySet:
+    return CleanupRun.objects.using(using)

@@ -1,0 +1,77 @@
+"""What ``cleanup_tokens`` says to people. (The underscore keeps Django from listing it.)"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from tokens.backlog import BACKLOG_LIMIT, Preview, Status
+from tokens.cleanup import NOT_DUE, RUNNING_ELSEWHERE, SKIPPED, CleanupReport
+
+_SKIPPED = {
+    NOT_DUE: "Not due yet: nothing done.",
+    RUNNING_ELSEWHERE: "Another cleanup is at work: nothing done.",
+}
+
+
+def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
+    """Yield what a run did; more of it from verbosity 2 on, and the timings from 3 on."""
+    if report.outcome == SKIPPED:
+        yield _SKIPPED[report.skipped or ""]
+        return
+    removed = f"{_entries(report.entries_removed)} and {_sessions(report.sessions_removed)}"
+    yield f"Removed {removed}." if report.removed else "Nothing to remove."
+    if verbosity >= 2:
+        yield f"Expired before: {_moment(report.cutoff)}"
+        yield f"Old records of runs removed: {report.runs_removed:,}"
+        yield f"Batches: {report.batches:,}"
+    if verbosity >= 3:
+        yield f"Started: {_moment(report.started_at)}"
+        yield f"Took: {report.seconds:.2f} s, longest batch {report.longest_batch:.3f} s"
+        yield f"Rows a second: {report.removed / max(report.seconds, 0.001):,.0f}"
+
+
+def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:
+    """Yield what a run would do."""
+    expired = f"{_entries(preview.entries_expired)} and {_sessions(preview.sessions_expired)}"
+    yield f"Would remove {expired}." if preview.expired else "There is nothing to remove."
+    for group in preview.entries:
+        yield f"  {group.scope}, {group.reason}: {group.count:,}"
+    if preview.oldest_expired:
+        yield f"The oldest expired at {_moment(preview.oldest_expired)}."
+    kept = f"{_count(preview.entries_kept, 'entry', 'entries')} and "
+    kept += _count(preview.sessions_kept, "session", "sessions")
+    yield f"Would keep {kept}."
+    if verbosity >= 2:
+        yield f"Expired before: {_moment(preview.cutoff)}"
+
+
+def status_lines(status: Status, *, verbosity: int) -> Iterator[str]:
+    """Yield whether the cleanup does its work."""
+    yield f"Last success: {_moment(status.last_success)}"
+    yield f"Next due: {_moment(status.next_due)}"
+    more = " or more" if status.backlog >= BACKLOG_LIMIT else ""
+    yield f"Waiting to be removed: {status.backlog:,}{more}"
+    if status.oldest_expired:
+        yield f"The oldest expired at {_moment(status.oldest_expired)}."
+    if verbosity >= 2:
+        yield f"Last outcome: {status.last_outcome or 'none'}"
+        yield f"This host's clock is {status.clock_difference:+.3f} s off the database's."
+
+
+def _entries(count: int) -> str:
+    return _count(count, "expired entry", "expired entries")
+
+
+def _sessions(count: int) -> str:
+    return _count(count, "expired session", "expired sessions")
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def _moment(moment: datetime | None) -> str:
+    if moment is None:
+        return "never"
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,197 @@
+import json
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import Error, connections
+
+from tokens import blacklist, cleanup, retry
+from tokens.backlog import BACKLOG_LIMIT
+from tokens.conf import conf
+
+from . import _cleanup_text as text
+
+FAILED, USAGE, ROWS_LEFT = 1, 2, 3
+
+
+class Command(BaseCommand):
+    help = (
+        "Removes blacklist entries and sessions that have expired. Exits with 0 when it is done,"
+        " not due, or another run is at work; 1 when it failed or is overdue; 2 when an option"
+        " is wrong; 3 when it was stopped and rows are left."
+    )
+    # For Python only: what the record of the run says started it.
+    stealth_options = ("trigger",)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        questions = parser.add_mutually_exclusive_group()
+        questions.add_argument(
+            "--dry-run", action="store_true", help="Say what would be removed; remove nothing."
+        )
+        questions.add_argument(
+            "--check",
+            action="store_true",
+            help="Say when it last succeeded and what is waiting; exit with 1 if it is overdue.",
+        )
+        parser.add_argument(
+            "--if-due",
+            action="store_true",
+            help="Run only if the last success is older than TOKENS_CLEANUP_INTERVAL.",
+        )
+        # Numbers are parsed in ``handle``, so that call_command is held to the same limits, and
+        # so that a wrong one is answered by one line instead of the whole usage.
+        parser.add_argument(
+            "--batch-size",
+            metavar="N",
+            help="Rows in a batch (default: as many as fit into TOKENS_CLEANUP_BATCH_SECONDS).",
+        )
+        parser.add_argument(
+            "--pause", metavar="SECONDS", default=0, help="Wait this long between two batches."
+        )
+        parser.add_argument(
+            "--max-seconds", metavar="S", help="Stop after this long; the next run goes on."
+        )
+        parser.add_argument(
+            "--database", metavar="ALIAS", help="Default: where the blacklist is written."
+        )
+        parser.add_argument("--format", choices=["text", "json"], default="text")
+        parser.add_argument("--no-progress", action="store_true", help="Show no progress bar.")
+
+    def handle(self, **options: Any) -> None:
+        using = options["database"] or blacklist.database()
+        if using not in connections:
+            known = ", ".join(sorted(connections))
+            raise CommandError(
+                f"There is no database {using!r} in DATABASES, only: {known}.", returncode=USAGE
+            )
+        limits = {
+            "batch_size": _number(options, "batch_size", int, least=1, most=1_000_000),
+            "pause": _number(options, "pause", float, least=0, most=3_600) or 0,
+            "max_seconds": _number(options, "max_seconds", float, least=0, most=31_536_000),
+        }
+        try:
+            if options["dry_run"]:
+                self._preview(using, options)
+            elif options["check"]:
+                self._check(using, options)
+            else:
+                self._clean_up(using, options, limits)
+        except Error as error:
+            raise CommandError(
+                f"The database {using!r} can't be used ({retry.describe(error)})."
+                " Is it running, and migrated?",
+                returncode=FAILED,
+            ) from error
+
+    def _preview(self, using: str, options: dict[str, Any]) -> None:
+        preview = cleanup.preview(using)
+        self._answer(
+            asdict(preview), text.preview_lines(preview, verbosity=options["verbosity"]), options
+        )
+
+    def _check(self, using: str, options: dict[str, Any]) -> None:
+        status = cleanup.status(using)
+        self._answer(
+            asdict(status), text.status_lines(status, verbosity=options["verbosity"]), options
+        )
+        margin = conf.TOKENS_CLEANUP_MARGIN.total_seconds()
+        if abs(status.clock_difference) > margin / 2:
+            self.stderr.write(
+                f"This host's clock is {status.clock_difference:+.0f} s off the database's:"
+                f" more than half of TOKENS_CLEANUP_MARGIN ({margin:.0f} s)."
+            )
+        if status.overdue:
+            raise CommandError("The cleanup is overdue: is it scheduled?", returncode=FAILED)
+
+    def _clean_up(self, using: str, options: dict[str, Any], limits: dict[str, Any]) -> None:
+        with _stopped_by_signals() as stop, self._progress(using, options) as progress:
+            report = cleanup.run(
+                using=using,
+                trigger=options.get("trigger") or "command",
+                if_due=options["if_due"],
+                stop=stop,
+                progress=progress,
+                **limits,
+            )
+        facts = asdict(report) | {"removed": report.removed}
+        self._answer(facts, text.report_lines(report, verbosity=options["verbosity"]), options)
+        if report.outcome == cleanup.Outcome.FAILED:
+            raise CommandError(f"The cleanup failed: {report.error}", returncode=FAILED)
+        if report.outcome == cleanup.Outcome.PARTIAL:
+            raise CommandError(
+                f"Stopped early ({report.stopped}): rows are left, and the next run goes on.",
+                returncode=ROWS_LEFT,
+            )
+
+    def _answer(self, facts: dict[str, Any], lines: Iterable[str], options: dict[str, Any]) -> None:
+        if options["verbosity"] == 0:
+            return
+        if options["format"] == "json":
+            lines = [json.dumps(facts, cls=DjangoJSONEncoder)]
+        self.stdout.write("\n".join(lines))
+
+    @contextmanager
+    def _progress(
+        self, using: str, options: dict[str, Any]
+    ) -> Iterator[Callable[[int], object] | None]:
+        wanted = options["verbosity"] > 0 and options["format"] == "text"
+        if not wanted or options["no_progress"] or not self.stderr.isatty():
+            yield None
+            return
+        from tqdm import tqdm
+
+        backlog = cleanup.status(using).backlog
+        total = backlog if backlog < BACKLOG_LIMIT else None
+        with tqdm(total=total, unit=" rows", desc="Removing", leave=False) as bar:
+            yield bar.update
+
+
+def _number(
+    options: dict[str, Any], name: str, kind: type[int] | type[float], *, least: int, most: int
+) -> float | None:
+    """Return the option as a number, or None if it was not given; raise CommandError if wrong."""
+    value = options[name]
+    if value is None:
+        return None
+    try:
+        number = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not least <= number <= most:
+        noun = "a whole number" if kind is int else "a number"
+        flag = "--" + name.replace("_", "-")
+        raise CommandError(
+            f"{flag} must be {noun} from {least:,} to {most:,}, not {str(value)!r}.",
+            returncode=USAGE,
+        )
+    return number
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Give an event that SIGTERM and SIGINT set; the second signal of a kind acts as always."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # Signals are the business of the main thread.
+        return
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        # Not here: the main thread may be inside stop.wait(), holding the event's lock.
+        threading.Thread(target=stop.set).start()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,43 @@
+"""For django-crontab: ``CRONJOBS = [("7 * * * *", "tokens.schedule.crontab.tick")]``.
+
+django-crontab swallows every exception of a job, SystemExit too, and exits with 0. What it does
+not swallow is an exception in its own ``except`` block, where it logs the failure: a filter on its
+logger runs there, and ends the process with 1.
+"""
+
+import logging
+
+from django.core.management import call_command
+
+logger = logging.getLogger("tokens")
+
+
+def tick() -> None:
+    """Clean up if it is due. Silent, unless it fails: then ``crontab run`` exits with 1."""
+    try:
+        call_command("cleanup_tokens", if_due=True, trigger="crontab", verbosity=0)
+    except BaseException as error:
+        logger.error("Scheduled token cleanup failed: %s", error, extra={"event": "tick_failed"})
+        _fail_the_process(f"cleanup_tokens: {error}")
+        raise
+
+
+class _EndTheProcess(logging.Filter):
+    """Raises SystemExit when django-crontab logs the failure. Once: it takes itself off."""
+
+    def __init__(self, message: str, log: logging.Logger) -> None:
+        super().__init__()
+        self._message, self._log = message, log
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self._log.removeFilter(self)
+        raise SystemExit(self._message)  # Printed on stderr, with exit code 1; cron mails it.
+
+
+def _fail_the_process(message: str) -> None:
+    log = logging.getLogger("django_crontab.crontab")
+    # A record that is dropped early would never reach the filter.
+    log.disabled = False
+    log.setLevel(logging.ERROR)
+    logging.disable(logging.NOTSET)
+    log.addFilter(_EndTheProcess(message, log))
