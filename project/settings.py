@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_crontab",
     "tokens",
+    "project",  # for its admin
 ]
 
 MIDDLEWARE = [

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, Permission
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
@@ -63,6 +64,20 @@ class Login:
 @pytest.fixture
 def log_in(db: None) -> Callable[[AbstractUser], Login]:
     return Login
+
+
+@pytest.fixture
+def staff(make_user: Callable[..., AbstractUser]) -> Callable[..., Client]:
+    def log_in(*permissions: str, **fields: Any) -> Client:
+        user = make_user(
+            f"staff{get_user_model()._default_manager.count()}", is_staff=True, **fields
+        )
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return log_in
 
 
 class Statements(list[str]):

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from tokens import cleanup, clock, retry
 from tokens.management.commands import cleanup_tokens
@@ -296,7 +296,7 @@ def test_it_works_in_a_thread_where_signals_are_nobodys_business():
         try:
             codes.append(call()[0])
         finally:
-            cleanup_tokens.connections.close_all()
+            connections.close_all()
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -9,6 +9,7 @@ from project.settings import BASE_DIR
 SUITE = [
     "test_api",
     "test_authentication",
+    "test_everybody",
     "test_jwt",
     "test_races",
     "test_session_endings",

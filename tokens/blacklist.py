@@ -107,16 +107,26 @@ def revoke_user(
     long such a token lives (a project may have lengthened it), so these entries, one a user,
     never expire.
     """
-    entry = BlacklistEntry(
-        key=key_for(Scope.USER, user_id, issuer=simplejwt.ISSUER or ""),
-        scope=Scope.USER,
-        subject=_readable(user_id),
-        user_id=pk,
-        issued_before=clock.now(),
-        reason=reason,
-        expires_at=clock.end_of_time(),
-    )
+    entry = _user_entry(pk, user_id, before=clock.now(), reason=reason)
     return _write(entry, using or database())
+
+
+def revoke_users(
+    users: Iterable[tuple[Any, str]], *, reason: str = Reason.REVOKED, using: str | None = None
+) -> None:
+    """Do what ``revoke_user`` does for many users, pairs of a primary key and an id.
+
+    Takes a few statements, in the transaction of a caller that has locked the users' rows.
+    """
+    now = clock.now()
+    made = (_user_entry(pk, user_id, before=now, reason=reason) for pk, user_id in users)
+    entries = {entry.key: entry for entry in made}
+    table = BlacklistEntry.objects.using(using or database())
+    rows = table.filter(key__in=entries)
+    # The write first: on SQLite reading first would spoil this transaction's turn to write.
+    rows.filter(issued_before__lt=now).update(issued_before=now)
+    known = set(rows.values_list("key", flat=True))
+    table.bulk_create(entry for key, entry in entries.items() if key not in known)
 
 
 def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None:
@@ -193,15 +203,16 @@ def lock_user_of(claims: Claims) -> None:
     lock_user(**{field.name: value})
 
 
-def lock_user(**lookup: Any) -> None:
+def lock_user(*, using: str | None = None, **lookup: Any) -> None:
     """Wait until nobody else decides about this user's logins; to be called in a transaction.
 
     A statement of its own: one that also asked something would, after the wait, answer from the
     moment when it began. SQLite has one writer at a time anyway, and reading first would spoil
     its turn to write.
     """
-    if connections[database()].features.has_select_for_update:
-        users = get_user_model()._default_manager.using(database()).filter(**lookup)
+    using = using or database()
+    if connections[using].features.has_select_for_update:
+        users = get_user_model()._default_manager.using(using).filter(**lookup)
         list(users.select_for_update().values_list("pk"))
 
 
@@ -244,6 +255,18 @@ def _user_lookup(claims: Claims) -> tuple[Any, Any]:
     if value is None:
         raise UserUnknown
     return field, value
+
+
+def _user_entry(pk: Any, user_id: str, *, before: datetime, reason: str) -> BlacklistEntry:
+    return BlacklistEntry(
+        key=key_for(Scope.USER, user_id, issuer=simplejwt.ISSUER or ""),
+        scope=Scope.USER,
+        subject=_readable(user_id),
+        user_id=pk,
+        issued_before=before,
+        reason=reason,
+        expires_at=clock.end_of_time(),
+    )
 
 
 def _write(entry: BlacklistEntry, using: str) -> tuple[BlacklistEntry, bool]:

@@ -58,6 +58,7 @@ class BlacklistEntry(models.Model):
     class Meta:
         verbose_name = _("blacklist entry")
         verbose_name_plural = _("blacklist entries")
+        default_permissions = ("view",)  # the others would promise what nobody may do
         permissions = [("unrevoke_blacklistentry", "Can un-revoke (delete) blacklist entries")]
         indexes = [models.Index(fields=["expires_at"], name="tokens_entry_expires")]
         constraints = [
@@ -108,6 +109,8 @@ class TokenSession(models.Model):
     class Meta:
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
+        default_permissions = ("view",)
+        permissions = [("end_tokensession", "Can end sessions")]
         indexes = [models.Index(fields=["expires_at"], name="tokens_session_expires")]
 
     def __str__(self) -> str:
@@ -149,6 +152,7 @@ class CleanupRun(models.Model):
     class Meta:
         verbose_name = _("cleanup run")
         verbose_name_plural = _("cleanup runs")
+        default_permissions = ("view",)
         indexes = [models.Index(fields=["outcome", "finished_at"], name="tokens_run_outcome")]
 
     def __str__(self) -> str:

@@ -34,9 +34,7 @@ def write(
         except TRANSIENT as error:
             if attempt == len(WAITS):
                 raise
-            logger.warning(
-                "Token cleanup: %s; trying again in %s s", describe(error), WAITS[attempt]
-            )
+            logger.warning("tokens: %s; trying again in %s s", describe(error), WAITS[attempt])
         connections[using].close_if_unusable_or_obsolete()
         wait(WAITS[attempt])
         attempt += 1

@@ -6,6 +6,7 @@ is a compare-and-swap on that name: the database lets one client through.
 
 import hmac
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -185,40 +186,54 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
     return answer
 
 
-def end_many(rows: SessionQuerySet, *, reason: str) -> int:
+def end_many(rows: SessionQuerySet, *, reason: str, using: str | None = None) -> int:
     """End all these sessions and return how many: two statements, whatever their number.
 
     A third one lists them where somebody listens to ``session_ended``.
     """
     if rows.query.is_empty():
         return 0
+    using = using or blacklist.database()
+    rows = rows.using(using)
     listening = session_ended.has_listeners(TokenSession)
     ended = list(rows.values_list("sid", "user_id")) if listening else []
-    blacklist.revoke_sessions(rows, reason=reason)
+    blacklist.revoke_sessions(rows, reason=reason, using=using)
     # A session that started since then has no entry and stays.
-    entries = BlacklistEntry.objects.filter(key=OuterRef("sid"))
+    entries = BlacklistEntry.objects.using(using).filter(key=OuterRef("sid"))
     number = rows.filter(Exists(entries)).order_by().delete()[0]
     for sid, user_id in ended:
-        _tell(session_ended, sid, user_id, reason=reason)
+        _tell(session_ended, sid, user_id, using=using, reason=reason)
     return number
 
 
-def end_all(user: Any, *, reason: str = Reason.LOGOUT_ALL, but: str | None = None) -> int:
+def end_listed(sids: Sequence[UUID], *, reason: str) -> int:
+    """End the sessions of these ids and return how many: a few statements for each 500."""
+    parts = (sids[start : start + 500] for start in range(0, len(sids), 500))
+    return sum(end_many(_rows().filter(sid__in=part), reason=reason) for part in parts)
+
+
+def end_all(
+    user: Any,
+    *,
+    reason: str = Reason.LOGOUT_ALL,
+    but: str | None = None,
+    using: str | None = None,
+) -> int:
     """Log ``user`` out everywhere, or everywhere but in the session ``but``; return how many ended.
 
     Tokens without ``sid`` that were issued so far are refused too. The number of statements does
     not depend on the number of sessions. The lock on the user's row keeps a token without ``sid``
     from becoming a session meanwhile (``RefreshToken.use``).
     """
-    using = blacklist.database()
+    using = using or blacklist.database()
     user_id = str(getattr(user, simplejwt.USER_ID_FIELD))
     with transaction.atomic(using):
-        blacklist.lock_user(pk=user.pk)
-        blacklist.revoke_user(user.pk, user_id, reason=reason)
-        rows = _rows().of_user(user.pk)
+        blacklist.lock_user(pk=user.pk, using=using)
+        blacklist.revoke_user(user.pk, user_id, reason=reason, using=using)
+        rows = _rows(using).of_user(user.pk)
         if but is not None and (kept := session_uuid(but)):
             rows = rows.exclude(sid=kept)
-        return end_many(rows, reason=reason)
+        return end_many(rows, reason=reason, using=using)
 
 
 def end_one(user: Any, sid: str, *, reason: str = Reason.LOGOUT) -> bool:
@@ -237,19 +252,21 @@ def rehash(user: AbstractBaseUser, before: AbstractBaseUser) -> None:
     rows.update(auth_hash=_auth_hash(user))
 
 
-def _tell(signal: Signal, sid: UUID, user_id: Any, **arguments: Any) -> None:
+def _tell(
+    signal: Signal, sid: UUID, user_id: Any, *, using: str | None = None, **arguments: Any
+) -> None:
     send_after_commit(
         signal,
         TokenSession,
-        using=blacklist.database(),
+        using=using or blacklist.database(),
         sid=str(sid),
         user_id=user_id,
         **arguments,
     )
 
 
-def _rows() -> SessionQuerySet:
-    return TokenSession.objects.using(blacklist.database())
+def _rows(using: str | None = None) -> SessionQuerySet:
+    return TokenSession.objects.using(using or blacklist.database())
 
 
 def _newest(session: TokenSession, claims: Claims) -> SessionQuerySet:

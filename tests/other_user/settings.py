@@ -3,7 +3,7 @@
 from tests.settings import *  # noqa: F403
 from tests.settings import DATABASES, INSTALLED_APPS, SIMPLE_JWT
 
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.other_user"]
+INSTALLED_APPS = [*(app for app in INSTALLED_APPS if app != "project"), "tests.other_user"]
 AUTH_USER_MODEL = "other_user.User"
 SIMPLE_JWT = SIMPLE_JWT | {
     "USER_ID_FIELD": "handle",

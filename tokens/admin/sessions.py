@@ -1,13 +1,18 @@
-"""Who is logged in, on which device. Shown without anything that a token could be made from."""
+"""Who is logged in, on which device. Shown without anything that a token could be made from.
+
+Sessions can be ended here by those who have the right to.
+"""
 
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from ..models import TokenSession
+from ..querysets import SessionQuerySet
+from . import ending
 from .base import OfUsersAdmin, moment, shortened
 from .search import ip_addresses, uuids
 
@@ -25,6 +30,7 @@ class TokenSessionAdmin(OfUsersAdmin):
     list_display_links = ("logged_in_at",)
     ordering = ("-sid",)  # by time of login: session ids grow with time
     sortable_by = ("ends_at",)
+    actions = ("end_selected", "end_everywhere")
     search_help_text = _("The exact id of a session, an IP address, or the beginning of a name.")
     fields = (
         "sid",
@@ -46,6 +52,31 @@ class TokenSessionAdmin(OfUsersAdmin):
 
     def about(self, term: str) -> Q:
         return Q(sid__in=uuids(term)) | Q(ip_address__in=ip_addresses(term))
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(ending.RIGHT)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {"may_end": self.has_end_permission(request), **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    @admin.action(permissions=["end"], description=_("End selected sessions"))
+    def end_selected(self, request: HttpRequest, queryset: SessionQuerySet) -> HttpResponse | None:
+        return ending.end_selected(self, request, queryset)
+
+    @admin.action(permissions=["end"], description=_("End all sessions of these users"))
+    def end_everywhere(
+        self, request: HttpRequest, queryset: SessionQuerySet
+    ) -> HttpResponse | None:
+        users = queryset.prefetch_related(None).order_by().values_list("user_id", flat=True)
+        chosen = users.distinct()[: ending.MAX_USERS + 1]
+        return ending.end_everywhere(self, request, chosen, action="end_everywhere")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A session may go with its user, whose page asks this; on its own pages it may not."""

@@ -81,6 +81,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "cleanup run",
                 "verbose_name_plural": "cleanup runs",
+                "default_permissions": ("view",),
                 "indexes": [
                     models.Index(fields=["outcome", "finished_at"], name="tokens_run_outcome")
                 ],
@@ -155,6 +156,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "blacklist entry",
                 "verbose_name_plural": "blacklist entries",
+                "default_permissions": ("view",),
                 "permissions": [
                     ("unrevoke_blacklistentry", "Can un-revoke (delete) blacklist entries")
                 ],
@@ -235,6 +237,8 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "session",
                 "verbose_name_plural": "sessions",
+                "permissions": [("end_tokensession", "Can end sessions")],
+                "default_permissions": ("view",),
                 "indexes": [models.Index(fields=["expires_at"], name="tokens_session_expires")],
             },
         ),

@@ -1,24 +1,23 @@
-import json
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db import Error, connections
+from django.db import Error
 
-from tokens import blacklist, cleanup, retry
+from tokens import cleanup, retry
 from tokens.backlog import BACKLOG_LIMIT
 from tokens.conf import conf
 
+from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
 from . import _cleanup_text as text
 
-FAILED, USAGE, ROWS_LEFT = 1, 2, 3
+ROWS_LEFT = 3
 
 
 class Command(BaseCommand):
@@ -58,19 +57,10 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-seconds", metavar="S", help="Stop after this long; the next run goes on."
         )
-        parser.add_argument(
-            "--database", metavar="ALIAS", help="Default: where the blacklist is written."
-        )
-        parser.add_argument("--format", choices=["text", "json"], default="text")
-        parser.add_argument("--no-progress", action="store_true", help="Show no progress bar.")
+        add_common_arguments(parser)
 
     def handle(self, **options: Any) -> None:
-        using = options["database"] or blacklist.database()
-        if using not in connections:
-            known = ", ".join(sorted(connections))
-            raise CommandError(
-                f"There is no database {using!r} in DATABASES, only: {known}.", returncode=USAGE
-            )
+        using = database(options)
         limits = {
             "batch_size": _number(options, "batch_size", int, least=1, most=1_000_000),
             "pause": _number(options, "pause", float, least=0, most=3_600) or 0,
@@ -92,15 +82,13 @@ class Command(BaseCommand):
 
     def _preview(self, using: str, options: dict[str, Any]) -> None:
         preview = cleanup.preview(using)
-        self._answer(
-            asdict(preview), text.preview_lines(preview, verbosity=options["verbosity"]), options
-        )
+        lines = text.preview_lines(preview, verbosity=options["verbosity"])
+        answer(self, asdict(preview), lines, options)
 
     def _check(self, using: str, options: dict[str, Any]) -> None:
         status = cleanup.status(using)
-        self._answer(
-            asdict(status), text.status_lines(status, verbosity=options["verbosity"]), options
-        )
+        lines = text.status_lines(status, verbosity=options["verbosity"])
+        answer(self, asdict(status), lines, options)
         margin = conf.TOKENS_CLEANUP_MARGIN.total_seconds()
         if abs(status.clock_difference) > margin / 2:
             self.stderr.write(
@@ -121,7 +109,8 @@ class Command(BaseCommand):
                 **limits,
             )
         facts = asdict(report) | {"removed": report.removed}
-        self._answer(facts, text.report_lines(report, verbosity=options["verbosity"]), options)
+        lines = text.report_lines(report, verbosity=options["verbosity"])
+        answer(self, facts, lines, options)
         if report.outcome == cleanup.Outcome.FAILED:
             raise CommandError(f"The cleanup failed: {report.error}", returncode=FAILED)
         if report.outcome == cleanup.Outcome.PARTIAL:
@@ -130,19 +119,11 @@ class Command(BaseCommand):
                 returncode=ROWS_LEFT,
             )
 
-    def _answer(self, facts: dict[str, Any], lines: Iterable[str], options: dict[str, Any]) -> None:
-        if options["verbosity"] == 0:
-            return
-        if options["format"] == "json":
-            lines = [json.dumps(facts, cls=DjangoJSONEncoder)]
-        self.stdout.write("\n".join(lines))
-
     @contextmanager
     def _progress(
         self, using: str, options: dict[str, Any]
     ) -> Iterator[Callable[[int], object] | None]:
-        wanted = options["verbosity"] > 0 and options["format"] == "text"
-        if not wanted or options["no_progress"] or not self.stderr.isatty():
+        if not shows_progress(self, options):
             yield None
             return
         from tqdm import tqdm

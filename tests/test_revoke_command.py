@@ -1,0 +1,413 @@
+import io
+import json
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+import uuid
+from datetime import UTC, timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.utils.dateparse import parse_datetime
+from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
+
+from project.settings import BASE_DIR
+from tokens import clock, sessions
+from tokens.jwt import AccessToken, RefreshToken
+from tokens.keys import new_sid
+from tokens.management import shell
+from tokens.management.commands import revoke_tokens
+from tokens.models import BlacklistEntry, TokenSession
+
+from .conftest import Login
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+KEYS = ["target", "subject", "dry_run", "sessions", "users", "refused_until"]
+LATER = "2100-01-31T12:00:00Z"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def call(**options):
+    """Call the command; return its exit code, standard output and standard error."""
+    out, err = io.StringIO(), options.pop("stderr", io.StringIO())
+    try:
+        call_command("revoke_tokens", stdout=out, stderr=err, **options)
+    except CommandError as error:
+        return error.returncode, out.getvalue(), f"{err.getvalue()}{error}"
+    return 0, out.getvalue(), err.getvalue()
+
+
+def facts(**options):
+    code, out, err = call(format="json", **options)
+    assert (code, err) == (0, "")
+    answer = json.loads(out)
+    assert list(answer) == KEYS
+    return answer
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """A terminal on which somebody answers."""
+
+    def answer(said):
+        def read():
+            if isinstance(said, BaseException):
+                raise said
+            return said
+
+        monkeypatch.setattr(sys, "stdin", Terminal())
+        monkeypatch.setattr("builtins.input", read)
+
+    return answer
+
+
+def dead(login):
+    return login.me().status_code == login.refresh().status_code == 401
+
+
+def alive(login):
+    return login.me().status_code == login.refresh().status_code == 200
+
+
+# Of a user
+
+
+@pytest.mark.parametrize("by_key", [False, True], ids=["name", "key"])
+def test_a_user_is_logged_out_everywhere(user, make_user, by_key):
+    laptop, phone, grace = Login(user), Login(user), Login(make_user("grace"))
+    plain = str(PlainAccessToken.for_user(user))
+    code, out, err = call(user=f"id:{user.pk}" if by_key else "ada")
+    assert (code, err) == (0, "")
+    assert out == "Ended 2 sessions; the tokens issued to ada until now are refused.\n"
+    assert dead(laptop)
+    assert dead(phone)
+    assert phone.me(plain).status_code == 401
+    assert alive(grace)
+    assert set(BlacklistEntry.objects.values_list("reason", flat=True)) == {"command"}
+
+
+def test_it_may_be_done_again(user):
+    Login(user)
+    assert facts(user="ada")["sessions"] == 1
+    assert facts(user="ada") == {
+        "target": "user",
+        "subject": str(user.pk),
+        "dry_run": False,
+        "sessions": 0,
+        "users": 1,
+        "refused_until": None,
+    }
+
+
+# Of a session
+
+
+@pytest.mark.parametrize("spell", [str, str.upper, lambda sid: sid.replace("-", "")])
+def test_a_session_is_ended(user, spell):
+    laptop, phone = Login(user), Login(user)
+    sid = AccessToken(phone.access)["sid"]
+    answer = facts(session=spell(sid))
+    assert (answer["subject"], answer["sessions"], answer["users"]) == (sid, 1, 1)
+    assert dead(phone)
+    assert alive(laptop)
+    entry = BlacklistEntry.objects.get()
+    assert (entry.reason, entry.user) == ("command", user)
+    assert parse_datetime(answer["refused_until"]) == entry.expires_at
+
+
+def test_access_tokens_of_a_session_that_is_not_live_are_refused(user):
+    login = Login(user)
+    sid = AccessToken(login.access)["sid"]
+    TokenSession.objects.all().delete()
+    assert login.me().status_code == 200
+    code, out, err = call(session=sid)
+    assert (code, err) == (0, "")
+    assert out.startswith("No live session has this id. Its access tokens are refused until 2")
+    assert login.me().status_code == 401
+    entry = BlacklistEntry.objects.get()
+    assert entry.expires_at >= AccessToken(login.access, verify=False).claims.expires_at
+    assert call(session=sid)[0] == 0
+    assert BlacklistEntry.objects.count() == 1
+
+
+# Of one token
+
+
+@pytest.mark.parametrize("epoch", [False, True], ids=["ISO 8601", "seconds"])
+def test_one_token_is_refused_by_its_jti(user, epoch):
+    login = Login(user)
+    claims = AccessToken(login.access).claims
+    end = claims.expires_at.replace(tzinfo=UTC)
+    expires = str(int(end.timestamp())) if epoch else end.isoformat()
+    code, out, err = call(jti=claims.jti, expires=expires)
+    assert (code, err) == (0, "")
+    assert out == f"The token with this jti is refused until {end:%Y-%m-%d %H:%M:%S} UTC.\n"
+    assert login.me().status_code == 401
+    assert login.refresh().status_code == 200
+    entry = BlacklistEntry.objects.get()
+    assert (entry.scope, entry.expires_at) == ("token", claims.expires_at)
+
+
+def test_a_jti_that_was_revoked_for_longer_stays_so():
+    first = facts(jti="a jti", expires=LATER)["refused_until"]
+    soon = (clock.now() + timedelta(hours=1)).replace(tzinfo=UTC).isoformat()
+    assert facts(jti="a jti", expires=soon)["refused_until"] == first == LATER
+
+
+@pytest.mark.parametrize("jti", ["é\n\0", "x" * 5000, "\udce9", "-"])
+def test_a_jti_may_be_any_text(jti):
+    assert call(jti=jti, expires=LATER)[0] == 0
+    assert BlacklistEntry.objects.count() == 1
+
+
+# Of everybody
+
+
+def test_everybody_is_logged_out(user, make_user):
+    logins = [Login(user), Login(user), Login(make_user("grace"))]
+    code, out, err = call(all_users=True, interactive=False)
+    assert (code, err) == (0, "")
+    assert out == "Ended 3 sessions; the tokens issued to 2 users until now are refused.\n"
+    assert all(dead(login) for login in logins)
+    assert alive(Login(user))
+
+
+def test_the_progress_bar_is_for_terminals(user, capsys):
+    Login(user)
+    call(all_users=True, interactive=False, stderr=Terminal())
+    assert "Revoking" in capsys.readouterr().err
+    for options in ({"no_progress": True}, {"format": "json"}, {"verbosity": 0}):
+        call(all_users=True, interactive=False, stderr=Terminal(), **options)
+        assert capsys.readouterr().err == ""
+
+
+def test_an_interruption_is_answered_by_one_line(user, monkeypatch):
+    def interrupt(**options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(revoke_tokens, "end_everybody", interrupt)
+    code, out, err = call(all_users=True, interactive=False)
+    assert (code, out) == (1, "")
+    assert err == "Interrupted: what was done stays done. Run it again for the rest."
+
+
+# Trying it out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"user": "ada"},
+        {"session": "SID"},
+        {"session": new_sid()},
+        {"jti": "x", "expires": LATER},
+        {"all_users": True},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_a_dry_run_changes_nothing_and_counts(user, options, statements):
+    login = Login(user)
+    sid = AccessToken(login.access)["sid"]
+    options = {name: sid if value == "SID" else value for name, value in options.items()}
+    with statements() as ran:
+        code, out, err = call(dry_run=True, **options)
+    assert (code, err) == (0, "")
+    assert "ould" in out
+    assert not [sql for sql in ran if not sql.startswith("SELECT")]
+    foretold = facts(dry_run=True, **options)
+    assert foretold["dry_run"] is True
+    done = facts(interactive=False, **options)
+    assert [done[key] for key in KEYS[3:5]] == [foretold[key] for key in KEYS[3:5]]
+
+
+# Asking
+
+
+@pytest.mark.parametrize("said", ["yes", " Y "])
+def test_it_asks_before_it_logs_everybody_out(user, asked, said):
+    login = Login(user)
+    asked(said)
+    code, out, err = call(all_users=True)
+    assert code == 0
+    assert err.startswith("This ends 1 session and refuses all tokens of 1 user. Type yes")
+    assert out.startswith("Ended 1 session;")
+    assert dead(login)
+
+
+@pytest.mark.parametrize("said", ["", "no", "yess", EOFError(), KeyboardInterrupt()], ids=repr)
+def test_anything_but_yes_changes_nothing(user, asked, said):
+    login = Login(user)
+    asked(said)
+    code, out, err = call(all_users=True)
+    assert (code, out) == (1, "")
+    assert err.endswith("Nothing was changed.")
+    assert alive(login)
+    assert not BlacklistEntry.objects.exists()
+
+
+@pytest.mark.parametrize("options", [{"all_users": True}, {"user": "ada"}], ids=["all", "many"])
+def test_where_nobody_can_be_asked_it_refuses(user, options, monkeypatch):
+    monkeypatch.setattr(revoke_tokens, "MANY", 1)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    logins = [Login(user), Login(user)]
+    code, out, err = call(**options)
+    assert (code, out) == (2, "")
+    assert err.endswith("Nobody can be asked here, so nothing was changed: add --no-input.")
+    assert "2 sessions" in err
+    assert alive(logins[0])
+    assert call(interactive=False, **options)[0] == 0
+    assert dead(logins[1])
+
+
+def test_it_asks_only_about_many(user, monkeypatch):
+    monkeypatch.setattr(revoke_tokens, "MANY", 2)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    Login(user), Login(user)
+    assert call(user="ada")[0] == 0
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "Give exactly one of --user, --session, --jti and --all-users."),
+        ({"user": "ada", "all_users": True}, "Give exactly one of"),
+        ({"user": "ada", "session": new_sid()}, "Give exactly one of"),
+        ({"user": "nobody"}, "There is no user 'nobody'."),
+        ({"user": ""}, "There is no user ''."),
+        ({"user": "a\0"}, "There is no user 'a\\x00'."),
+        ({"user": "id:x"}, "There is no user 'id:x'."),
+        ({"user": "id:" + "9" * 40}, "There is no user 'id:9999"),
+        ({"user": "id:-1"}, "There is no user 'id:-1'."),
+        ({"session": "x"}, "--session must be the id of a session, a UUID of version 7, not 'x'."),
+        ({"session": str(uuid.uuid4())}, "--session must be the id of a session"),
+        ({"jti": "x"}, "--jti and --expires belong together."),
+        ({"user": "ada", "expires": LATER}, "--jti and --expires belong together."),
+        ({"jti": "", "expires": LATER}, "--jti is empty."),
+        ({"jti": "x", "expires": "soon"}, "--expires must be seconds since 1970, or a moment"),
+        ({"jti": "x", "expires": "4102444800000"}, "--expires must be seconds since 1970"),
+        ({"jti": "x", "expires": "9" * 5000}, "--expires must be seconds since 1970"),
+        ({"jti": "x", "expires": ""}, "--expires must be seconds since 1970"),
+        ({"jti": "x", "expires": "2100-01-31"}, "--expires must name its time zone"),
+        ({"jti": "x", "expires": "0001-01-01T00:00:00+23:59"}, "--expires must be seconds"),
+        ({"jti": "x", "expires": "1700000000"}, "--expires is in the past (2023-11-14"),
+        ({"user": "ada", "database": "other"}, "There is no database 'other' in DATABASES"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
+def test_a_mistake_is_answered_by_one_line_and_changes_nothing(user, options, says):
+    login = Login(user)
+    code, out, err = call(**options)
+    assert (code, out) == (2, "")
+    assert err.startswith(says)
+    assert "\n" not in err
+    assert alive(login)
+    assert not BlacklistEntry.objects.exists()
+
+
+@pytest.mark.parametrize("options", [{"user": "ada"}, {"all_users": True, "interactive": False}])
+def test_a_database_that_fails_is_answered_by_one_line(user, options, monkeypatch):
+    def fail(*args, **options):
+        raise OperationalError("disk full\nDETAIL: much more")
+
+    monkeypatch.setattr(sessions, "end_all", fail)
+    monkeypatch.setattr(revoke_tokens, "end_everybody", fail)
+    code, out, err = call(**options)
+    assert (code, out) == (1, "")
+    assert err == (
+        "The database 'default' can't be used (OperationalError: disk full)."
+        " Is it running, and migrated?"
+    )
+
+
+# The shell's side of it
+
+
+def test_it_is_silent_at_verbosity_0(user):
+    Login(user)
+    assert call(user="ada", verbosity=0) == (0, "", "")
+    assert not TokenSession.objects.exists()
+
+
+def test_what_it_did_is_logged(user, caplog):
+    claims = RefreshToken.for_user(user).claims
+    with caplog.at_level(logging.INFO, "tokens"):
+        call(session=claims.sid)
+        call(user="ada", dry_run=True)
+    (record,) = caplog.records
+    assert record.levelno == logging.INFO
+    assert record.getMessage() == (
+        f"revoke_tokens ended 1 session(s) of 1 user(s): session {claims.sid!r}"
+    )
+
+
+def test_every_option_has_a_help_text_or_speaks_for_itself():
+    parser = revoke_tokens.Command().create_parser("manage.py", "revoke_tokens")
+    silent = [action.dest for action in parser._actions if not action.help]
+    assert silent == ["format"]
+    assert shell.USAGE == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], 2, r"CommandError: Give exactly one of [^\n]+\n"),
+        (["--user", "nobody"], 2, r"CommandError: There is no user 'nobody'\.\n"),
+        (["--jti", "x", "--expires", "x"], 2, r"CommandError: --expires must be [^\n]+\n"),
+        (
+            ["--user", "nobody", "--database", "x"],
+            2,
+            r"CommandError: There is no database [^\n]+\n",
+        ),
+    ],
+)
+def test_the_process_exits_with_the_code_and_one_line(arguments, code, says, tmp_path):
+    environment = os.environ | {
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+    }
+    manage = [sys.executable, str(BASE_DIR / "manage.py")]
+    subprocess.run([*manage, "migrate", "-v0"], env=environment, check=True)
+    done = subprocess.run(
+        [*manage, "revoke_tokens", *arguments], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert re.fullmatch(says, done.stderr), done.stderr
+
+
+def test_on_a_terminal_it_asks_and_goes_on(tmp_path):
+    environment = os.environ | {
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+    }
+    manage = [sys.executable, str(BASE_DIR / "manage.py")]
+    subprocess.run([*manage, "migrate", "-v0"], env=environment, check=True)
+    here, there = pty.openpty()
+    os.write(here, b"yes\n")
+    done = subprocess.run(
+        [*manage, "revoke_tokens", "--all-users"],
+        env=environment,
+        stdin=there,
+        capture_output=True,
+        text=True,
+    )
+    os.close(here)
+    os.close(there)
+    assert (done.returncode, done.stdout) == (
+        0,
+        "Ended 0 sessions; the tokens issued to 0 users until now are refused.\n",
+    )
+    assert done.stderr == (
+        "This ends 0 sessions and refuses all tokens of 0 users. Type yes to go on: "
+    )

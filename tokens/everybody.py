@@ -1,0 +1,94 @@
+"""End everybody's sessions: after a break-in, or a mistake that let tokens out.
+
+In short transactions and the same memory for ten users and ten million, while the others log in.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import connections
+
+from . import blacklist, retry, sessions
+from .conf import simplejwt
+from .models import TokenSession
+from .querysets import SessionQuerySet
+
+SESSIONS_IN_BATCH = 5_000
+USERS_IN_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How many sessions ended, and the tokens of how many users are refused."""
+
+    sessions: int = 0
+    users: int = 0
+
+
+def count(using: str) -> Ended:
+    """Return what ``end_everybody`` would end."""
+    users = get_user_model()._base_manager.using(using)
+    return Ended(TokenSession.objects.using(using).count(), users.count())
+
+
+def end_everybody(
+    *,
+    reason: str,
+    using: str | None = None,
+    progress: Callable[[Ended], object] = lambda _batch: None,
+) -> Ended:
+    """End all sessions and refuse all tokens that were issued until now; return how many.
+
+    A session that starts meanwhile may live. What is done stays done when this is interrupted,
+    and it may be called again. ``progress`` is called with what each batch ended.
+    """
+    using = using or blacklist.database()
+    number_of_users = number_of_sessions = 0
+    # First the users: after that no token without ``sid`` becomes a session any more.
+    for number in _refuse_users(using, reason):
+        number_of_users += number
+        progress(Ended(users=number))
+    for number in _end_sessions(using, reason):
+        number_of_sessions += number
+        progress(Ended(sessions=number))
+    return Ended(number_of_sessions, number_of_users)
+
+
+def _refuse_users(using: str, reason: str) -> Iterator[int]:
+    users = get_user_model()._base_manager.using(using).order_by("pk")
+    if connections[using].features.has_select_for_update:
+        users = users.select_for_update()  # as blacklist.lock_user does for one
+    rest = users
+
+    def refuse_batch(_attempt: int) -> list[tuple[Any, Any]]:
+        batch = list(rest.values_list("pk", simplejwt.USER_ID_FIELD)[:USERS_IN_BATCH])
+        pairs = ((pk, str(user_id)) for pk, user_id in batch)
+        blacklist.revoke_users(pairs, reason=reason, using=using)
+        return batch
+
+    while batch := retry.write(refuse_batch, using=using):
+        yield len(batch)
+        rest = users.filter(pk__gt=batch[-1][0])
+
+
+def _end_sessions(using: str, reason: str) -> Iterator[int]:
+    """End the sessions that are there now, by ranges of ids, which grow with time."""
+    rest = TokenSession.objects.using(using).order_by("sid")
+    newest = rest.values_list("sid", flat=True).last()
+    if newest is None:
+        return
+    rest = rest.filter(sid__lte=newest)
+    end = None
+    while end != newest:
+        last = SESSIONS_IN_BATCH - 1
+        end = rest.values_list("sid", flat=True)[last : last + 1].first() or newest
+        batch = rest.filter(sid__lte=end)
+        yield retry.write(partial(_end_batch, batch, reason=reason, using=using), using=using)
+        rest = rest.filter(sid__gt=end)
+
+
+def _end_batch(rows: SessionQuerySet, _attempt: int, *, reason: str, using: str) -> int:
+    return sessions.end_many(rows, reason=reason, using=using)

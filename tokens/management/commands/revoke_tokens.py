@@ -1,0 +1,290 @@
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
+
+from tokens import blacklist, clock, retry, sessions
+from tokens.claims import Claims
+from tokens.conf import simplejwt
+from tokens.everybody import Ended, end_everybody
+from tokens.everybody import count as count_everybody
+from tokens.keys import session_uuid
+from tokens.management.shell import (
+    FAILED,
+    USAGE,
+    add_common_arguments,
+    answer,
+    confirm,
+    count,
+    database,
+    shows_progress,
+)
+from tokens.management.users import find_user
+from tokens.models import BlacklistEntry, TokenSession
+from tokens.querysets import oldest_in_force
+
+logger = logging.getLogger("tokens")
+
+# From here on the command asks before it ends sessions.
+MANY = 100
+
+SELECTORS = ("user", "session", "jti", "all_users")
+
+REASON = BlacklistEntry.Reason.COMMAND
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was done, or would be. The names of the fields are stable: the keys of the JSON."""
+
+    target: str
+    subject: str | None
+    dry_run: bool
+    sessions: int
+    users: int
+    refused_until: datetime | None = None
+
+
+class Command(BaseCommand):
+    help = (
+        "Revokes tokens: of a user, of a session, one by its jti, or everybody's. Give exactly one"
+        " of --user, --session, --jti and --all-users. Revoking again does no harm. Exits with 0"
+        " when it is done, 1 when it failed or you did not agree, 2 when an option is wrong or"
+        " names nobody."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        # Values are looked at in ``handle``: so a mistake is answered by one line instead of the
+        # whole usage, and call_command is held to the same.
+        parser.add_argument(
+            "--user",
+            metavar="NAME",
+            help="Log this user out everywhere; NAME is what one logs in with, or id:KEY with the"
+            " primary key.",
+        )
+        parser.add_argument(
+            "--session",
+            metavar="SID",
+            help="End this session. If it is not live, its access tokens are still refused, for as"
+            " long as an access token lives.",
+        )
+        parser.add_argument(
+            "--jti", help="Refuse the one token with this id; needs --expires.", metavar="JTI"
+        )
+        parser.add_argument(
+            "--expires",
+            metavar="MOMENT",
+            help="Until when the token of --jti could be accepted: its exp in seconds, or a moment"
+            " like 2030-01-31T12:00:00Z. Rather too late than too early.",
+        )
+        parser.add_argument(
+            "--all-users",
+            action="store_true",
+            help="End all sessions and refuse all tokens issued until now. In batches; who logs in"
+            " meanwhile may stay.",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Say what would end; change nothing."
+        )
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help=f"Do not ask. (It asks before --all-users, and before more than {MANY} sessions"
+            " end.)",
+        )
+        add_common_arguments(parser)
+
+    def handle(self, **options: Any) -> None:
+        given = [name for name in SELECTORS if options[name] not in (None, False)]
+        if len(given) != 1:
+            raise CommandError(
+                "Give exactly one of --user, --session, --jti and --all-users.", returncode=USAGE
+            )
+        (target,) = given
+        if (options["expires"] is None) == (target == "jti"):
+            raise CommandError("--jti and --expires belong together.", returncode=USAGE)
+        using = database(options)
+        revoke: Callable[[str, dict[str, Any]], tuple[Result, str]] = getattr(self, f"_{target}")
+        try:
+            result, line = revoke(using, options)
+        except Error as error:
+            raise CommandError(
+                f"The database {using!r} can't be used ({retry.describe(error)})."
+                " Is it running, and migrated?",
+                returncode=FAILED,
+            ) from error
+        answer(self, asdict(result), [line], options)
+        if not result.dry_run:
+            _log(result)
+
+    def _user(self, using: str, options: dict[str, Any]) -> tuple[Result, str]:
+        user = find_user(options["user"], using=using)
+        name = user.get_username()
+        number = TokenSession.objects.using(using).of_user(user.pk).count()
+        if not options["dry_run"]:
+            if number > MANY:
+                self._confirm(f"This ends {_sessions(number)} of {name}.", options)
+            number = sessions.end_all(user, reason=REASON, using=using)
+        result = Result("user", str(user.pk), options["dry_run"], number, users=1)
+        refused = f"the tokens issued to {name} until now {_are(result, 'are')} refused"
+        return result, f"{_ended(result)}; {refused}."
+
+    def _session(self, using: str, options: dict[str, Any]) -> tuple[Result, str]:
+        sid = _sid(options["session"])
+        rows = TokenSession.objects.using(using).named(sid)
+        session = rows.first()
+        until = clock.now() + simplejwt.ACCESS_TOKEN_LIFETIME
+        if session:
+            until = max(until, session.expires_at)
+            if not options["dry_run"]:
+                sessions.end_many(rows, reason=REASON, using=using)
+            result = Result("session", sid, options["dry_run"], 1, 1, until)
+            return result, f"{_ended(result)}, of the user with id {session.user_id}."
+        if not options["dry_run"]:
+            entry, _ = blacklist.revoke_session(
+                sid, issuer=simplejwt.ISSUER or "", expires_at=until, reason=REASON, using=using
+            )
+            until = entry.expires_at
+        result = Result("session", sid, options["dry_run"], 0, 0, until)
+        refused = f"access tokens {_are(result, 'are')} refused until {_moment(until)}"
+        return result, f"No live session has this id. Its {refused}."
+
+    def _jti(self, using: str, options: dict[str, Any]) -> tuple[Result, str]:
+        jti, until = options["jti"], _expiry(options["expires"])
+        if not jti:
+            raise CommandError("--jti is empty.", returncode=USAGE)
+        if not options["dry_run"]:
+            claims = Claims(
+                jti=jti,
+                sid=None,
+                user_id=None,
+                issuer=simplejwt.ISSUER or "",
+                issued_at=clock.now(),
+                expires_at=until,
+            )
+            until = blacklist.revoke_token(claims, reason=REASON, using=using)[0].expires_at
+        result = Result("jti", jti, options["dry_run"], 0, 0, until)
+        refused = f"{_are(result, 'is')} refused until {_moment(until)}"
+        return result, f"The token with this jti {refused}."
+
+    def _all_users(self, using: str, options: dict[str, Any]) -> tuple[Result, str]:
+        ended = count_everybody(using)
+        if not options["dry_run"]:
+            users = count(ended.users, "user", "users")
+            question = f"This ends {_sessions(ended.sessions)} and refuses all tokens of {users}."
+            self._confirm(question, options)
+            ended = self._end_everybody(using, ended, options)
+        result = Result("all_users", None, options["dry_run"], ended.sessions, ended.users)
+        users = count(ended.users, "user", "users")
+        refused = f"the tokens issued to {users} until now {_are(result, 'are')} refused"
+        return result, f"{_ended(result)}; {refused}."
+
+    def _end_everybody(self, using: str, expected: Ended, options: dict[str, Any]) -> Ended:
+        try:
+            with self._progress(expected, options) as progress:
+                return end_everybody(reason=REASON, using=using, progress=progress)
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Interrupted: what was done stays done. Run it again for the rest.",
+                returncode=FAILED,
+            ) from None
+
+    @contextmanager
+    def _progress(
+        self, expected: Ended, options: dict[str, Any]
+    ) -> Iterator[Callable[[Ended], object]]:
+        if not shows_progress(self, options):
+            yield lambda _ended: None
+            return
+        from tqdm import tqdm
+
+        total = expected.users + expected.sessions
+        with tqdm(total=total, unit=" rows", desc="Revoking", leave=False) as bar:
+            yield lambda ended: bar.update(ended.users + ended.sessions)
+
+    def _confirm(self, question: str, options: dict[str, Any]) -> None:
+        if options["interactive"]:
+            confirm(self, question)
+
+
+def _sid(text: str) -> str:
+    try:
+        sid = str(UUID(text))  # however it is spelled
+    except ValueError:
+        sid = ""
+    if session_uuid(sid) is None:
+        raise CommandError(
+            f"--session must be the id of a session, a UUID of version 7, not {text!r}.",
+            returncode=USAGE,
+        )
+    return sid
+
+
+def _expiry(text: str) -> datetime:
+    """Return the moment that ``--expires`` names; raise CommandError if it is none to come."""
+    text = str(text)
+    try:
+        if text.isdecimal():
+            moment = datetime.fromtimestamp(int(text), UTC)
+        else:
+            moment = datetime.fromisoformat(text)
+        until = clock.from_epoch(moment.timestamp())
+    except (ValueError, OverflowError, OSError):
+        raise CommandError(
+            "--expires must be seconds since 1970, or a moment like 2030-01-31T12:00:00Z,"
+            f" not {text!r}.",
+            returncode=USAGE,
+        ) from None
+    if moment.tzinfo is None:
+        raise CommandError(
+            f"--expires must name its time zone, like 2030-01-31T12:00:00Z, unlike {text!r}.",
+            returncode=USAGE,
+        )
+    if until < oldest_in_force():
+        raise CommandError(
+            f"--expires is in the past ({_moment(until)}): such a token is refused anyway.",
+            returncode=USAGE,
+        )
+    return until
+
+
+def _ended(result: Result) -> str:
+    return f"{'Would end' if result.dry_run else 'Ended'} {_sessions(result.sessions)}"
+
+
+def _are(result: Result, verb: str) -> str:
+    return "would be" if result.dry_run else verb
+
+
+def _sessions(number: int) -> str:
+    return count(number, "session", "sessions")
+
+
+def _moment(moment: datetime) -> str:
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _log(result: Result) -> None:
+    logger.info(
+        "revoke_tokens ended %d session(s) of %d user(s): %s %r",
+        result.sessions,
+        result.users,
+        result.target,
+        result.subject,
+        extra={
+            "event": "revoked_by_command",
+            "target": result.target,
+            "sessions": result.sessions,
+            "users": result.users,
+        },
+    )
