@@ -1,22 +1,24 @@
 """The demo project's settings, made fit for tests: fast passwords, a real file for SQLite."""
 
 import os
+from pathlib import Path
 
 os.environ["DEBUG"] = "1"
 os.environ["SECRET_KEY"] = "a-secret-for-tests-only-that-is-long-enough-for-every-hmac-of-sha2"
 
 from project.settings import *  # noqa: F403
-from project.settings import BASE_DIR, DATABASES, INSTALLED_APPS
+from project.settings import BASE_DIR, DATABASES
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # Threads of a test must meet in the same database, which they do not in memory.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     (BASE_DIR / "var").mkdir(exist_ok=True)
-    DATABASES["default"]["TEST"] = {"NAME": str(BASE_DIR / "var" / "test.sqlite3")}
+    DATABASES["default"]["TEST"] = {
+        "NAME": str(BASE_DIR / "var" / f"test_{Path(DATABASES['default']['NAME']).name}")
+    }
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 
-INSTALLED_APPS = [*INSTALLED_APPS]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

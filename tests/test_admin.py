@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.test import Client, override_settings
 from django.urls import path, reverse
 
-from tokens import clock
+from tokens import blacklist, clock, sessions
 from tokens.admin import BlacklistEntryAdmin, CleanupRunAdmin, TokenSessionAdmin
 from tokens.admin.base import CappedPaginator
 from tokens.admin.search import MAX_USERS, users_named
@@ -584,3 +584,17 @@ def test_users_may_have_a_uuid_for_a_key_and_an_address_for_a_name():
     command = [sys.executable, "-W", "error", "-m", "tests.custom_user"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_entries_in_force_for_good_are_a_choice_of_their_own(admin_client, user):
+    sessions.end_all(user)
+    blacklist.revoke_session(new_sid(), issuer="", expires_at=clock.now() + timedelta(days=1))
+    url = "/admin/tokens/blacklistentry/"
+    usual, for_good = admin_client.get(url).text, admin_client.get(url + "?status=for_good").text
+    assert "1 blacklist entry" in usual
+    assert "for good</td>" not in usual
+    assert "1 blacklist entry" in for_good
+    assert "for good</td>" in for_good
+    assert "for good</td>" in admin_client.get(f"{url}?q={user.username}").text
+    entry = BlacklistEntry.objects.get(scope="user")
+    assert "9999" not in admin_client.get(f"{url}{entry.pk}/change/").text

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection
 
-from tokens import checks
+from tokens.checks import protection, values
 from tokens.conf import Conf
 from tokens.models import TokenSession
 
@@ -51,7 +51,7 @@ def test_a_setting_without_meaning_is_reported(
 
 def test_every_setting_has_a_check_that_its_default_passes(settings: Any) -> None:
     names = {name for name in vars(Conf) if name.startswith("TOKENS_")}
-    assert set(checks._RULES) == names
+    assert set(values.RULES) == names
     for name in names:
         if hasattr(settings, name):
             delattr(settings, name)
@@ -60,7 +60,7 @@ def test_every_setting_has_a_check_that_its_default_passes(settings: Any) -> Non
 
 def test_an_unknown_name_is_answered_by_the_nearest(settings: Any) -> None:
     settings.TOKENS_CLEANUP_INTERVALL = timedelta(hours=1)
-    (message,) = checks.check_names()
+    (message,) = values.check_names()
     assert message.hint == "Did you mean TOKENS_CLEANUP_INTERVAL?"
 
 
@@ -87,8 +87,8 @@ def test_W010_simplejwts_own_app_with_blacklist_after_rotation(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SIMPLE_JWT = settings.SIMPLE_JWT | {"BLACKLIST_AFTER_ROTATION": True}
-    monkeypatch.setattr(checks.apps, "is_installed", lambda name: True)
-    assert "tokens.W010" in [message.id for message in checks.check_simplejwt()]
+    monkeypatch.setattr(values.apps, "is_installed", lambda name: True)
+    assert "tokens.W010" in [message.id for message in values.check_simplejwt()]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_E022_simplejwts_views_with_simplejwts_serializers(
         "_serializer_class",
         "rest_framework_simplejwt.serializers.TokenRefreshSerializer",
     )
-    (message,) = checks.check_urls()
+    (message,) = protection.check_urls()
     assert message.id == "tokens.E022"
     assert "auth/token/refresh/" in message.msg
 
@@ -135,6 +135,13 @@ def test_W012_simplejwts_refresh_view_in_a_request_transaction(
     settings.ROOT_URLCONF = "tests.simplejwt_urls"
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     assert ids() == ["tokens.W012"]
+
+
+def test_W013_sqlite_without_immediate_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert protection.check_sqlite() == []
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {})
+    found = [message.id for message in protection.check_sqlite()]
+    assert found == (["tokens.W013"] if connection.vendor == "sqlite" else [])
 
 
 class OwnSerializer:
@@ -154,7 +161,7 @@ class Router:
 
 def test_E023_users_and_sessions_in_different_databases(settings: Any) -> None:
     settings.DATABASE_ROUTERS = ["tests.test_checks.Router"]
-    assert [message.id for message in checks.check_databases()] == ["tokens.E023"]
+    assert [message.id for message in protection.check_databases()] == ["tokens.E023"]
 
 
 def test_check_runs_them(settings: Any) -> None:

@@ -7,7 +7,6 @@ answers for it.
 """
 
 import logging
-import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
@@ -17,15 +16,15 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import BooleanField, Exists, ExpressionWrapper, Q
 
 from . import clock
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
 from .keys import key_for
-from .models import BlacklistEntry, TokenSession
+from .models import BlacklistEntry
 from .querysets import SessionQuerySet
+from .rule import Refused
 
 logger = logging.getLogger("tokens")
 
@@ -162,14 +161,12 @@ def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None
 
 
 def is_revoked(claims: Claims, *, using: str | None = None) -> bool:
-    """Return whether a token with these claims is refused.
-
-    Costs one statement; two for an access token that outlives the usual lifetime.
-    """
-    alias = using or database()
-    if BlacklistEntry.objects.using(alias).refusing(claims).exists():
-        return True
-    return claims.needs_session and not _session_of(claims, alias).exists()
+    """Return whether a token with these claims is refused. Costs one statement."""
+    connection = connections[using or database()]
+    question, values = Refused(claims).as_sql(None, connection)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {question}", values)
+        return bool(cursor.fetchone()[0])
 
 
 def check(claims: Claims, *, using: str | None = None) -> None:
@@ -188,7 +185,7 @@ def user_of(claims: Claims) -> AbstractBaseUser:
     users = get_user_model()._default_manager.all()
     together = users.db == database()
     if together:
-        users = users.annotate(refused_token=refused(claims))
+        users = users.annotate(refused_token=Refused(claims))
     try:
         user: Any = users.get(**{field.name: value})
     except ObjectDoesNotExist:
@@ -217,21 +214,6 @@ def lock_user(*, using: str | None = None, **lookup: Any) -> None:
     if connections[using].features.has_select_for_update:
         users = get_user_model()._default_manager.using(using).filter(**lookup)
         list(users.select_for_update().values_list("pk"))
-
-
-def refused(claims: Claims) -> Any:
-    """Return the question that ``is_revoked`` asks, for use in another query."""
-    alias = database()
-    entries = Exists(BlacklistEntry.objects.using(alias).refusing(claims))
-    if not claims.needs_session:
-        return entries
-    return ExpressionWrapper(
-        Q(entries) | ~Q(Exists(_session_of(claims, alias))), output_field=BooleanField()
-    )
-
-
-def _session_of(claims: Claims, using: str) -> SessionQuerySet:
-    return TokenSession.objects.using(using).named(claims.sid or "")
 
 
 def is_user(user: AbstractBaseUser, claims: Claims) -> bool:
@@ -283,7 +265,7 @@ def _user_entry(pk: Any, user_id: str, *, before: datetime, reason: str) -> Blac
         user_id=pk,
         issued_before=before,
         reason=reason,
-        expires_at=clock.from_epoch(math.inf),
+        expires_at=clock.end_of_time(),
     )
 
 

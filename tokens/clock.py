@@ -25,6 +25,11 @@ def from_epoch(seconds: float) -> datetime:
     return _stored(datetime.fromtimestamp(min(seconds, _LAST_EPOCH), UTC))
 
 
+def end_of_time() -> datetime:
+    """Return the moment that stands for never."""
+    return _stored(END_OF_TIME)
+
+
 def to_epoch(moment: datetime) -> int:
     """Return the whole seconds from 1970 to ``moment``, rounded down as simplejwt does."""
     return math.floor(moment.replace(tzinfo=UTC).timestamp())

@@ -108,24 +108,13 @@ _UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
 class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
     """Blacklist entries."""
 
-    def refusing(self, claims: Claims) -> "BlacklistQuerySet":
-        """Return the entries that refuse a token with these claims.
-
-        Expired ones too: whether cleanup has run must not change an answer.
-        """
-        second = (
-            ("session", claims.sid) if claims.sid is not None else ("user", claims.user_id or "")
-        )
-        keys = [key_for("token", claims.jti, issuer=claims.issuer)]
-        keys.append(key_for(*second, issuer=claims.issuer))
-        # Only entries of scope "user" have a moment; whole seconds, so a tie refuses.
-        return self.filter(
-            Q(issued_before=None) | Q(issued_before__gte=claims.issued_at), key__in=keys
-        )
-
     def in_force(self) -> "BlacklistQuerySet":
         """Return the entries that may still refuse a token that would otherwise be accepted."""
         return self.filter(expires_at__gte=oldest_in_force())
+
+    def for_good(self) -> "BlacklistQuerySet":
+        """Return the entries that never expire: one for a user who logged out everywhere."""
+        return self.filter(expires_at=clock.end_of_time())
 
     def insert_for(self, sessions: "SessionQuerySet", *, reason: str, until: datetime) -> None:
         """Insert an entry for each of these sessions; those that are there are only extended.

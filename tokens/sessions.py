@@ -24,6 +24,7 @@ from .exceptions import TokenReused, TokenRevoked
 from .keys import adopted_sid, session_uuid
 from .models import BlacklistEntry, TokenSession
 from .querysets import SessionQuerySet
+from .rule import Refused
 from .signals import (
     refresh_reuse_detected,
     send_after_commit,
@@ -86,7 +87,7 @@ def accepts(claims: Claims) -> bool:
     """
     if claims.sid is None:
         return not blacklist.is_revoked(claims)
-    return _rows().accepting(claims).exclude(blacklist.refused(claims)).exists()
+    return _rows().accepting(claims).exclude(Refused(claims)).exists()
 
 
 def adopted(claims: Claims) -> Claims:
@@ -103,13 +104,9 @@ def find(claims: Claims, *, used_up: bool = False) -> TokenSession:
     Raises TokenRevoked when the session has ended, its user is gone, an entry refuses the token,
     or the token names another user than the session.
     """
-    session: Any = (
-        _rows()
-        .named(claims.sid or "")
-        .select_related("user")
-        .annotate(refused_token=blacklist.refused(replace(claims, jti="") if used_up else claims))
-        .first()
-    )
+    question = Refused(replace(claims, jti="") if used_up else claims)
+    rows = _rows().named(claims.sid or "").select_related("user").annotate(refused_token=question)
+    session: Any = next(iter(rows), None)
     if session is None or session.refused_token or not blacklist.is_user(session.user, claims):
         raise TokenRevoked
     return cast(TokenSession, session)

@@ -5,6 +5,7 @@ along indexes only, and offer no list of all users.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -158,12 +159,19 @@ class OfUsersAdmin(ReadOnlyAdmin):
         return format_html('<a href="{}">{}</a>', url, user.get_username())
 
 
-def moment(field: str, description: "str | _StrPromise") -> Callable[[Any, Any], str]:
-    """Return a column that shows a moment, short enough for a list of many columns."""
+def moment(
+    field: str, description: "str | _StrPromise", *, never: Callable[[], datetime] | None = None
+) -> Callable[[Any, Any], str]:
+    """Return a column that shows a moment, short enough for a list of many columns.
+
+    ``never`` returns the moment that is shown as "for good".
+    """
 
     @admin.display(description=description, ordering=field)
     def column(_admin: ReadOnlyAdmin, row: Any) -> str:
         value = getattr(row, field)
+        if never is not None and value == never():
+            return gettext("for good")
         return date_format(localtime(value) if is_aware(value) else value, "Y-m-d H:i")
 
     return column

@@ -27,11 +27,17 @@ Choices = Iterable[tuple[str, "str | _StrPromise"]]
 
 
 class StatusFilter(admin.SimpleListFilter):
+    """Entries in force for good would fill the first pages, so they are a choice of their own."""
+
     title = _("status")
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        return [("in_force", _("in force")), ("expired", _("expired"))]
+        return [
+            ("in_force", _("in force")),
+            ("expired", _("expired")),
+            ("for_good", _("in force for good")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
@@ -39,7 +45,11 @@ class StatusFilter(admin.SimpleListFilter):
                 return queryset.in_force()
             case "expired":
                 return queryset.expired(oldest_in_force())
-        return None
+            case "for_good":
+                return queryset.for_good()
+        if request.GET.keys() - {"p", "o"}:
+            return None
+        return queryset.expired(clock.end_of_time())
 
 
 class NeededFilter(admin.SimpleListFilter):
@@ -90,7 +100,7 @@ class BlacklistEntryAdmin(OfUsersAdmin):
         "user_link",
         "issued_before",
         "created_at",
-        "expires_at",
+        "needed_until",
         "key",
     )
     actions = ("delete_selected",)
@@ -98,7 +108,7 @@ class BlacklistEntryAdmin(OfUsersAdmin):
     list_max_show_all = 200
 
     revoked_at = moment("created_at", _("revoked at"))
-    needed_until = moment("expires_at", _("needed until"))
+    needed_until = moment("expires_at", _("needed until"), never=clock.end_of_time)
 
     @admin.display(description=_("status"))
     def status(self, entry: BlacklistEntry) -> str:

@@ -1,0 +1,135 @@
+"""Settings whose values have no meaning, and names that mean nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
+
+from ..conf import EVENTS, Conf, conf
+
+
+@dataclass(frozen=True)
+class _Rule:
+    id: str
+    must: str
+    holds: Callable[[Any], bool]
+    example: str
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, timedelta) and value >= timedelta(0)
+
+
+def _is_positive_duration(value: Any) -> bool:
+    return isinstance(value, timedelta) and value > timedelta(0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_DURATION = "a timedelta that is not negative"
+
+RULES = {
+    "TOKENS_CLEANUP_INTERVAL": _Rule(
+        "tokens.E001", "a timedelta above zero", _is_positive_duration, "timedelta(hours=24)"
+    ),
+    "TOKENS_CLEANUP_MARGIN": _Rule("tokens.E002", _DURATION, _is_duration, "timedelta(minutes=5)"),
+    "TOKENS_RETENTION": _Rule("tokens.E003", _DURATION, _is_duration, "timedelta(days=90)"),
+    "TOKENS_CLEANUP_BATCH_SECONDS": _Rule(
+        "tokens.E004", "a number above zero", lambda value: _is_number(value) and value > 0, "0.1"
+    ),
+    "TOKENS_ROTATION_GRACE": _Rule("tokens.E005", _DURATION, _is_duration, "timedelta(seconds=10)"),
+    "TOKENS_SESSION_METADATA": _Rule(
+        "tokens.E006", "True or False", lambda value: isinstance(value, bool), "True"
+    ),
+    "TOKENS_MAX_SESSIONS_PER_USER": _Rule(
+        "tokens.E007",
+        "None or a whole number above zero",
+        lambda value: value is None or (type(value) is int and value > 0),
+        "10",
+    ),
+    "TOKENS_REVOKE_ON": _Rule(
+        "tokens.E008",
+        f"a tuple of some of {', '.join(EVENTS)}",
+        lambda value: isinstance(value, tuple | list | set) and set(value) <= set(EVENTS),
+        '("password_change", "deactivation", "deletion")',
+    ),
+}
+
+
+@register(Tags.security)
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """Return an Error for each setting whose value has no meaning."""
+    return [
+        Error(
+            f"{name} must be {rule.must}, not {getattr(conf, name)!r}.",
+            hint=f"For example: {name} = {rule.example}",
+            id=rule.id,
+        )
+        for name, rule in RULES.items()
+        if not rule.holds(getattr(conf, name))
+    ]
+
+
+@register(Tags.security)
+def check_names(**kwargs: Any) -> list[CheckMessage]:
+    """Return a Warning for each setting that looks like ours and is not."""
+    known = [name for name in vars(Conf) if name.startswith("TOKENS_")]
+    unknown = [name for name in dir(settings) if name.startswith("TOKENS_") and name not in known]
+    return [
+        checks.Warning(
+            f"{name} is not a setting of the app tokens, so it has no effect.",
+            hint=f"Did you mean {near[0]}?" if near else f"There are: {', '.join(sorted(known))}.",
+            id="tokens.W001",
+        )
+        for name in unknown
+        for near in [get_close_matches(name, known, n=1)]
+    ]
+
+
+def simplejwt_setting(name: str, default: Any) -> Any:
+    """Return what ``SIMPLE_JWT`` says for ``name``."""
+    return (getattr(settings, "SIMPLE_JWT", None) or {}).get(name, default)
+
+
+@register(Tags.security)
+def check_simplejwt(**kwargs: Any) -> list[CheckMessage]:
+    """Return what is wrong with the settings of simplejwt that we depend on."""
+    messages: list[CheckMessage] = []
+    leeway = simplejwt_setting("LEEWAY", 0)
+    if leeway is not None and not _is_duration(leeway) and not (_is_number(leeway) and leeway >= 0):
+        messages.append(
+            Error(
+                f'SIMPLE_JWT["LEEWAY"] must be seconds or a timedelta, not {leeway!r}.',
+                hint="The cleanup keeps entries that much longer. For example: 30",
+                id="tokens.E010",
+            )
+        )
+    if not simplejwt_setting("JTI_CLAIM", "jti"):
+        messages.append(
+            Error(
+                'SIMPLE_JWT["JTI_CLAIM"] is empty, so tokens have no id to be revoked by.',
+                hint='Remove it, or set it to "jti".',
+                id="tokens.E011",
+            )
+        )
+    if simplejwt_setting("BLACKLIST_AFTER_ROTATION", default=False) and apps.is_installed(
+        "rest_framework_simplejwt.token_blacklist"
+    ):
+        messages.append(
+            checks.Warning(
+                "BLACKLIST_AFTER_ROTATION writes to simplejwt's own blacklist app, which is"
+                " still installed and which our token classes do not ask.",
+                hint="Remove rest_framework_simplejwt.token_blacklist from INSTALLED_APPS;"
+                " rotation uses a refresh token up without it.",
+                id="tokens.W010",
+            )
+        )
+    return messages
