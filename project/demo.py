@@ -92,8 +92,7 @@ def bearer(tokens: dict[str, str]) -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens['access']}"}
 
 
-def main() -> None:
-    password = secrets.token_urlsafe(9)
+def set_up(password: str) -> None:
     title("Set up SQLite and three users")
     call_command("migrate", verbosity=0)
     for name in ("ada", "grace", "admin"):
@@ -107,32 +106,35 @@ def main() -> None:
         )
     print(f"  ada, grace and admin (a superuser), password {password}")
 
-    with server() as api:
 
-        def log_in(name: str) -> dict[str, str]:
-            credentials = {"username": name, "password": password}
-            answer = show(f"POST /api/token/  ({name})", api.post("/api/token/", json=credentials))
-            tokens: dict[str, str] = answer.json()
-            return tokens
+def log_in(api: httpx.Client, name: str, password: str) -> dict[str, str]:
+    credentials = {"username": name, "password": password}
+    answer = show(f"POST /api/token/  ({name})", api.post("/api/token/", json=credentials))
+    tokens: dict[str, str] = answer.json()
+    return tokens
 
-        title("Log in: ada on two devices, grace on one")
-        laptop, phone, grace = log_in("ada"), log_in("ada"), log_in("grace")
-        show("GET  /api/me/  (ada's laptop)", api.get("/api/me/", headers=bearer(laptop)))
 
-        title("Refresh on the phone: the session is updated in place, no row is left behind")
-        answer = api.post("/api/token/refresh/", json={"refresh": phone["refresh"]})
-        phone = show("POST /api/token/refresh/  (ada's phone)", answer).json()
+def log_in_and_out(api: httpx.Client, password: str) -> None:
+    title("Log in: ada on two devices, grace on one")
+    laptop, phone, grace = (log_in(api, name, password) for name in ("ada", "ada", "grace"))
+    show("GET  /api/me/  (ada's laptop)", api.get("/api/me/", headers=bearer(laptop)))
 
-        title("Log out on the laptop: both of its tokens are refused at once, the phone goes on")
-        refresh = {"refresh": laptop["refresh"]}
-        show("POST /api/logout/  (ada's laptop)", api.post("/api/logout/", json=refresh))
-        show("GET  /api/me/  (ada's laptop)", api.get("/api/me/", headers=bearer(laptop)))
-        answer = api.post("/api/token/refresh/", json=refresh)
-        show("POST /api/token/refresh/  (ada's laptop)", answer)
-        show("GET  /api/me/  (ada's phone)", api.get("/api/me/", headers=bearer(phone)))
-        answer = api.post("/api/logout/", headers=bearer(grace))
-        show("POST /api/logout/  (grace, by her access token)", answer)
+    title("Refresh on the phone: the session is updated in place, no row is left behind")
+    answer = api.post("/api/token/refresh/", json={"refresh": phone["refresh"]})
+    phone = show("POST /api/token/refresh/  (ada's phone)", answer).json()
 
+    title("Log out on the laptop: both of its tokens are refused at once, the phone goes on")
+    refresh = {"refresh": laptop["refresh"]}
+    show("POST /api/logout/  (ada's laptop)", api.post("/api/logout/", json=refresh))
+    show("GET  /api/me/  (ada's laptop)", api.get("/api/me/", headers=bearer(laptop)))
+    answer = api.post("/api/token/refresh/", json=refresh)
+    show("POST /api/token/refresh/  (ada's laptop)", answer)
+    show("GET  /api/me/  (ada's phone)", api.get("/api/me/", headers=bearer(phone)))
+    answer = api.post("/api/logout/", headers=bearer(grace))
+    show("POST /api/logout/  (grace, by her access token)", answer)
+
+
+def clean_up() -> None:
     title("What is stored: ids, never a token")
     show_blacklist()
     title("Clean up while they are still needed, then when they have expired")
@@ -144,6 +146,13 @@ def main() -> None:
     manage("cleanup_tokens")
     show_blacklist()
 
+
+def main() -> None:
+    password = secrets.token_urlsafe(9)
+    set_up(password)
+    with server() as api:
+        log_in_and_out(api, password)
+    clean_up()
     title("Go on")
     print(f"""  make run                    serve this database, then
     http://127.0.0.1:8000/        what there is
