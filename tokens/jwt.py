@@ -206,7 +206,8 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
 
     def _successor(self) -> sessions.Successor:
         fresh = type(self)()
-        return sessions.Successor(fresh.claims.jti, fresh.current_time, fresh.claims.expires_at)
+        claims = fresh.claims
+        return sessions.Successor(claims.jti, fresh.current_time, claims.expires_at)
 
     def _become(self, successor: sessions.Successor) -> None:
         self.payload[simplejwt.JTI_CLAIM] = successor.jti

@@ -127,7 +127,7 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
             rotated_at=new.issued_at,
             last_used_at=new.issued_at,
             expires_at=new.expires_at,
-            **client.metadata(),
+            **_moved(session),
         )
         if changed:
             _tell(session_refreshed, session.sid, session.user_id)
@@ -152,7 +152,7 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
 def touch(session: TokenSession, claims: Claims) -> None:
     """Record a use of ``session`` that does not rotate; raise TokenRevoked if it has ended."""
     _check_password(session, claims)
-    if not _newest(session, claims).update(last_used_at=clock.now(), **client.metadata()):
+    if not _newest(session, claims).update(last_used_at=clock.now(), **_moved(session)):
         raise TokenRevoked
     _tell(session_refreshed, session.sid, session.user_id)
 
@@ -267,6 +267,12 @@ def _tell(
 
 def _rows(using: str | None = None) -> SessionQuerySet:
     return TokenSession.objects.using(using or blacklist.database())
+
+
+def _moved(session: TokenSession) -> dict[str, Any]:
+    """Return what is new about where the session is used; usually nothing."""
+    metadata = client.metadata()
+    return {name: value for name, value in metadata.items() if getattr(session, name) != value}
 
 
 def _newest(session: TokenSession, claims: Claims) -> SessionQuerySet:
