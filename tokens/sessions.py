@@ -121,7 +121,9 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
     """
     _check_password(session, claims)
     if session.refresh_jti == claims.jti:
-        changed = _newest(session, claims).update(
+        changed = _rows().swap(
+            session,
+            claims.jti,
             refresh_jti=new.jti,
             previous_jti=claims.jti,
             rotated_at=new.issued_at,
@@ -152,7 +154,7 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
 def touch(session: TokenSession, claims: Claims) -> None:
     """Record a use of ``session`` that does not rotate; raise TokenRevoked if it has ended."""
     _check_password(session, claims)
-    if not _newest(session, claims).update(last_used_at=clock.now(), **_moved(session)):
+    if not _rows().swap(session, claims.jti, last_used_at=clock.now(), **_moved(session)):
         raise TokenRevoked
     _tell(session_refreshed, session.sid, session.user_id)
 
@@ -273,10 +275,6 @@ def _moved(session: TokenSession) -> dict[str, Any]:
     """Return what is new about where the session is used; usually nothing."""
     metadata = client.metadata()
     return {name: value for name, value in metadata.items() if getattr(session, name) != value}
-
-
-def _newest(session: TokenSession, claims: Claims) -> SessionQuerySet:
-    return _rows().filter(sid=session.sid, refresh_jti=claims.jti)
 
 
 def _graceful(session: TokenSession, claims: Claims) -> Successor | None:
