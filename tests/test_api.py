@@ -331,6 +331,16 @@ def test_a_value_that_is_no_token_is_4xx(path: str, field: str, value: Any, api:
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_a_browser_gets_no_500_either(value: Any, api: APIClient) -> None:
+    for path, field in ENDPOINTS.items():
+        body = json.dumps({field: value})
+        answer = api.generic(
+            "POST", path, body, content_type="application/json", HTTP_ACCEPT="text/html"
+        )
+        assert 400 <= answer.status_code < 500
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_odd_credentials_are_4xx(value: Any, api: APIClient) -> None:
     for body in (
         {"username": value, "password": "x"},

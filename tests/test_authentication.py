@@ -103,3 +103,32 @@ def test_simplejwts_password_claim_is_still_honoured(
 def test_without_a_bearer_token_nobody_is_authenticated() -> None:
     request = APIRequestFactory().get("/", HTTP_AUTHORIZATION="Basic x")
     assert JWTAuthentication().authenticate(Request(request)) is None
+
+
+class OwnUsers(JWTAuthentication):
+    """A project's own way to find the user, which does not ask the blacklist."""
+
+    def get_user(self, validated_token: Any) -> Any:
+        return validated_token[USER_ID]
+
+
+@pytest.mark.usefixtures("token_classes")
+def test_a_subclass_with_its_own_get_user_refuses_revoked_tokens_too(user: AbstractUser) -> None:
+    refresh = RefreshToken.for_user(user)
+    assert authenticate(OwnUsers, refresh.access_token)
+    refresh.blacklist()
+    with pytest.raises(APIException, match="blacklisted"):
+        authenticate(OwnUsers, refresh.access_token)
+
+
+@pytest.mark.parametrize("authentication", CLASSES)
+@pytest.mark.usefixtures("token_classes")
+def test_validating_a_token_by_itself_asks_the_blacklist(
+    authentication: Any, user: AbstractUser
+) -> None:
+    refresh = RefreshToken.for_user(user)
+    raw = str(refresh.access_token).encode()
+    assert authentication().get_validated_token(raw)
+    refresh.blacklist()
+    with pytest.raises(APIException, match="blacklisted"):
+        authentication().get_validated_token(raw)

@@ -43,6 +43,9 @@ def test_claims_are_read_and_typed() -> None:
         {"jti": ""},
         {"jti": 5},
         {"jti": ["j"]},
+        {"jti": "a\x00b"},
+        {"jti": "\ud800"},
+        {"jti": "x" * 256},
         {"sid": None},
         {"sid": ""},
         {"sid": {}},
@@ -90,6 +93,12 @@ def test_an_end_at_the_edge_of_what_databases_store_is_the_end_of_time() -> None
     assert claims(exp=253402300799, refresh_exp=253402300799).expires_at == clock.END_OF_TIME
 
 
+def test_a_sliding_token_may_have_a_lifetime_of_its_own() -> None:
+    limit = 2_000_100_000
+    day = {"exp": PAYLOAD["iat"] + 86400, "refresh_exp": limit}
+    assert claims(**day).expires_at == clock.from_epoch(limit + 86400)
+
+
 def test_only_an_access_token_of_ours_that_lives_longer_needs_its_session() -> None:
     sid = new_sid()
     usual = {"sid": sid, "token_type": "access", "exp": PAYLOAD["iat"] + 300}
@@ -126,4 +135,5 @@ def test_a_sliding_token_lasts_a_lifetime_and_a_leeway_beyond_its_refresh_limit(
 ) -> None:
     settings.SIMPLE_JWT = {"LEEWAY": 60, "SLIDING_TOKEN_LIFETIME": timedelta(minutes=5)}
     limit = 2_000_100_000
-    assert claims(refresh_exp=limit).expires_at == clock.from_epoch(limit + 60 + 300)
+    usual = {"exp": PAYLOAD["iat"] + 300, "refresh_exp": limit}
+    assert claims(**usual).expires_at == clock.from_epoch(limit + 60 + 300)

@@ -321,6 +321,21 @@ def test_the_oldest_session_makes_room_when_there_are_too_many(
     assert BlacklistEntry.objects.get().reason == "limit"
 
 
+def test_a_login_that_has_expired_does_not_count(user: AbstractUser, settings: Any) -> None:
+    first, expired = Login(user), RefreshToken.for_user(user).claims
+    TokenSession.objects.filter(sid=expired.sid).update(expires_at="2020-01-01T00:00:00Z")
+    settings.TOKENS_MAX_SESSIONS_PER_USER = 2
+    Login(user)
+    assert alive(first)
+
+
+def test_logging_out_everywhere_reaches_tokens_that_name_an_issuer(user: AbstractUser) -> None:
+    token = AccessToken.for_user(user)
+    token["iss"] = "an issuer that is not configured"
+    sessions.end_all(user)
+    assert blacklist.is_revoked(token.claims)
+
+
 def test_logging_in_within_the_limit_takes_one_statement_more(
     user: AbstractUser, settings: Any, statements: Callable[[], Any]
 ) -> None:

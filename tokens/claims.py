@@ -7,7 +7,7 @@ share the key. Whatever can't be read exactly makes the token malformed, never a
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from . import clock
@@ -72,7 +72,7 @@ class Claims:
 
 def _text(payload: Mapping[str, Any], claim: str) -> str:
     value = payload.get(claim)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 255:
         raise TokenMalformed(claim)
     return value
 
@@ -108,7 +108,9 @@ def _expires_at(token: HasPayload) -> datetime:
     if refresh_claim in token.payload:
         # A sliding token keeps its jti when it is refreshed, at the latest a leeway after the
         # refresh limit, and then lives for one more lifetime.
-        lifetime = getattr(token, "lifetime", None) or simplejwt.SLIDING_TOKEN_LIFETIME
+        lifetime = getattr(token, "lifetime", None) or timedelta(0)
+        lifetime = max(lifetime, simplejwt.SLIDING_TOKEN_LIFETIME).total_seconds()
+        lifetime = max(lifetime, exp - _seconds(token.payload, "iat", default=exp))
         last_refresh = _seconds(token.payload, refresh_claim) + simplejwt.LEEWAY.total_seconds()
-        exp = max(exp, last_refresh + lifetime.total_seconds())
+        exp = max(exp, last_refresh + lifetime)
     return clock.from_epoch(exp)

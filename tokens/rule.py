@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import BooleanField, Expression
 
 from .claims import Claims
+from .conf import simplejwt
 from .keys import key_for, session_uuid
 from .models import BlacklistEntry, TokenSession
 
@@ -29,9 +30,12 @@ class Refused(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         claims, name = self.claims, connection.ops.quote_name
-        second = ("user", claims.user_id or "") if claims.sid is None else ("session", claims.sid)
         keys = [key_for("token", claims.jti, issuer=claims.issuer)]
-        keys.append(key_for(*second, issuer=claims.issuer))
+        if claims.sid is not None:
+            keys.append(key_for("session", claims.sid, issuer=claims.issuer))
+        else:
+            # Users are ours, whatever issuer a token names when none is configured.
+            keys.append(key_for("user", claims.user_id or "", issuer=simplejwt.ISSUER or ""))
         field = BlacklistEntry._meta.pk
         values = [field.get_db_prep_value(key, connection) for key in keys]
         sql = f"SELECT 1 FROM {name(BlacklistEntry._meta.db_table)} WHERE {name('key')} IN (%s, %s)"  # noqa: S608

@@ -67,8 +67,8 @@ def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> Tok
     )
     _tell(session_started, session.sid, user.pk)
     if limit := conf.TOKENS_MAX_SESSIONS_PER_USER:
-        newest_first = _rows().of_user(user.pk).order_by("-sid").values_list("sid", flat=True)
-        if surplus := list(newest_first[limit:]):
+        others = _rows().of_user(user.pk).live().exclude(sid=session.sid).order_by("-sid")
+        if surplus := list(others.values_list("sid", flat=True)[limit - 1 :]):
             end_many(_rows().filter(sid__in=surplus), reason=Reason.LIMIT)
     return session
 

@@ -13,6 +13,7 @@ from rest_framework.exceptions import APIException, NotFound, ParseError
 from rest_framework.mixins import ListModelMixin
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework_simplejwt import views as base
@@ -45,6 +46,13 @@ class TokenView(base.TokenViewBase):
     """
 
     throttle_scope = "tokens"
+
+    def get_renderers(self) -> list[Any]:
+        """Return the project's renderers but DRF's HTML form, which can't show every bad input."""
+        renderers = super().get_renderers()
+        plain = [one for one in renderers if not isinstance(one, BrowsableAPIRenderer)]
+        return plain or [JSONRenderer()]
+
     serializer_setting: str | None = None
 
     def get_serializer_class(self) -> Any:
