@@ -34,8 +34,9 @@ lint: install  ## Check style, types and migrations
 	$(VENV)/bin/mypy
 	$(RUN) manage.py makemigrations --check --dry-run
 
-bench: install  ## Measure against simplejwt's own blacklist
-	$(RUN) -m benchmarks
+bench: install  ## Measure against other blacklists
+	$(RUN) -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	$(RUN) -m benchmarks $(ARGS)
 
 wheel: install  ## Build the wheel of the app into dist/
 	rm -rf dist
