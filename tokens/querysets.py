@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connections, models, transaction
+from django.db import connections, models
 from django.db.models import F, Q, Value
-from django.db.models.deletion import Collector
 from django.db.models.functions import Cast, Concat, Greatest, Substr
 
-from . import clock
+from . import batches, clock
+from .batches import Batch
 from .claims import Claims
 from .conf import conf, simplejwt
 from .keys import key_for, session_uuid
@@ -26,52 +26,18 @@ class ExpiringQuerySet(models.QuerySet[M]):
         """Return the rows that ended before ``cutoff``."""
         return self.filter(expires_at__lt=cutoff)
 
-    def delete_batch(self, cutoff: datetime, *, limit: int) -> int:
-        """Delete at most ``limit`` expired rows, oldest first, and return how many went.
+    def deletes_instances(self) -> bool:
+        """Return whether ``delete_batch`` has to load the rows that it deletes, which is slow."""
+        return batches.deletes_instances(self)
 
-        One statement along the index on ``expires_at``, without loading a row. Where somebody
-        listens to Django's delete signals, another model points here, or the database is one
-        that we do not know, the ORM deletes instead: being correct matters more than being fast.
-        Works on whole tables only, and in the transaction of the caller.
+    def delete_batch(self, cutoff: datetime, *, limit: int, reached: object = None) -> Batch:
+        """Delete at most ``limit`` expired rows, oldest first, in the transaction of the caller.
+
+        ``reached`` is what the batch before returned. Works on whole tables only.
         """
         if self.query.is_sliced or self.query.where:
             raise TypeError("delete_batch() deletes from a whole table, not from a selection.")
-        connection = connections[self.db]
-        sql = _DELETE_BATCH.get(connection.vendor)
-        if sql is None or not Collector(using=self.db).can_fast_delete(self):
-            return self._delete_instances(cutoff, limit)
-        table = connection.ops.quote_name(self.model._meta.db_table)
-        value = connection.ops.adapt_datetimefield_value(cutoff)
-        with connection.cursor() as cursor:
-            cursor.execute(sql.format(table=table), [value, limit])
-            return int(cursor.rowcount)
-
-    def _delete_instances(self, cutoff: datetime, limit: int) -> int:
-        """Delete as ``QuerySet.delete`` does, which knows neither limits nor locks.
-
-        Locked, because a row may be extended between being read and being deleted.
-        """
-        with transaction.atomic(self.db, savepoint=False):
-            rows = list(self.expired(cutoff).order_by("expires_at").select_for_update()[:limit])
-            collector = Collector(using=self.db, origin=self)
-            collector.collect(rows)
-            _total, deleted = collector.delete()
-        return deleted.get(self.model._meta.label, 0)
-
-
-# ``IN (SELECT … LIMIT n)`` makes PostgreSQL scan the whole table for each batch; the array is
-# computed once and its rows are fetched by address.
-_DELETE_BATCH = {
-    "mysql": "DELETE FROM {table} WHERE expires_at < %s ORDER BY expires_at LIMIT %s",
-    "postgresql": (
-        "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"
-        " WHERE expires_at < %s ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED))"
-    ),
-    "sqlite": (
-        "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table}"
-        " WHERE expires_at < %s ORDER BY expires_at LIMIT %s)"
-    ),
-}
+        return batches.delete(self, cutoff, limit=limit, reached=reached)
 
 
 def oldest_in_force() -> datetime:
@@ -210,8 +176,8 @@ class RunQuerySet(models.QuerySet["CleanupRun"]):
         """Return the run that succeeded last, or None."""
         return self.succeeded().order_by("-finished_at").first()
 
-    def delete_batch(self, cutoff: datetime, *, limit: int) -> int:
-        """Delete at most ``limit`` runs that began before ``cutoff``; return how many went.
+    def delete_batch(self, cutoff: datetime, *, limit: int, reached: object = None) -> Batch:
+        """Delete at most ``limit`` runs that began before ``cutoff``, oldest first.
 
         The newest success stays, however old: it says when the cleanup worked last.
         """
@@ -221,4 +187,4 @@ class RunQuerySet(models.QuerySet["CleanupRun"]):
         last = old.values_list("pk", flat=True)[limit - 1 : limit].first()
         doomed = old if last is None else old.filter(pk__lte=last)
         _total, deleted = doomed.delete()
-        return deleted.get(self.model._meta.label, 0)
+        return Batch(deleted.get(self.model._meta.label, 0), last is not None)

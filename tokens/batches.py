@@ -1,0 +1,164 @@
+"""Delete one batch of what has expired: the statement that is fast and short on each database.
+
+Nothing here waits for a lock while it holds others: live traffic would wait too, or deadlock.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import OperationalError, connections, models, transaction
+from django.db.backends.utils import CursorWrapper
+from django.db.models.deletion import Collector
+
+_LOCK_WAIT_TIMEOUT = 1205  # ER_LOCK_WAIT_TIMEOUT of MySQL and MariaDB
+_FEW = 500
+
+
+class Batch(NamedTuple):
+    """How many rows went, whether more may be left, and where the next batch goes on.
+
+    ``reached`` is the value of ``expires_at`` up to which all went, or None if that is not known.
+    """
+
+    removed: int
+    more: bool
+    reached: object = None
+
+
+class _Expired(NamedTuple):
+    """The names and the condition, ready for SQL; ``values`` are its parameters and the limit."""
+
+    table: str
+    key: str
+    condition: str
+    values: list[Any]
+
+
+def delete(
+    rows: models.QuerySet[Any], cutoff: datetime, *, limit: int, reached: object = None
+) -> Batch:
+    """Delete at most ``limit`` of the ``rows`` that ended before ``cutoff``, oldest first.
+
+    ``reached`` is what the batch before returned. It spares the database walking once more over
+    what it has deleted and not yet cleared away. Rows that somebody has locked stay, for the next
+    run.
+    """
+    if deletes_instances(rows):
+        return _delete_instances(rows, cutoff, limit)
+    connection = connections[rows.db]
+    meta = rows.model._meta
+    condition = "expires_at < %s"
+    values: list[Any] = [connection.ops.adapt_datetimefield_value(cutoff)]
+    if reached is not None:
+        condition, values = f"{condition} AND expires_at >= %s", [*values, reached]
+    expired = _Expired(
+        connection.ops.quote_name(meta.db_table),
+        connection.ops.quote_name(meta.pk.column),
+        condition,
+        [*values, limit],
+    )
+    with connection.cursor() as cursor:
+        return _DELETE[connection.vendor](cursor, expired)
+
+
+def deletes_instances(rows: models.QuerySet[Any]) -> bool:
+    """Return whether ``rows`` have to be loaded and deleted by the ORM, which is slow.
+
+    They have where somebody listens to Django's delete signals, another model points here, or
+    the database is one that we do not know: being correct matters more than being fast.
+    """
+    known = connections[rows.db].vendor in _DELETE
+    return not known or not Collector(using=rows.db).can_fast_delete(rows)
+
+
+def _delete_instances(rows: models.QuerySet[Any], cutoff: datetime, limit: int) -> Batch:
+    """Delete as ``QuerySet.delete`` does, which knows neither limits nor locks.
+
+    Locked, because a row may be extended between being read and being deleted.
+    """
+    skip = connections[rows.db].features.has_select_for_update_skip_locked
+    with transaction.atomic(rows.db, savepoint=False):
+        expired = rows.filter(expires_at__lt=cutoff).order_by("expires_at")
+        collector = Collector(using=rows.db, origin=rows)
+        found = list(expired.select_for_update(skip_locked=skip)[:limit])
+        collector.collect(found)
+        collector.delete()
+    return Batch(len(found), len(found) == limit)
+
+
+def _on_postgresql(cursor: CursorWrapper, expired: _Expired) -> Batch:
+    """``IN (SELECT … LIMIT n)`` would scan the whole table for each batch.
+
+    The array is computed once, and its rows are fetched by address.
+    """
+    table, _, condition, values = expired
+    cursor.execute(
+        f"WITH gone AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608
+        f"SELECT ctid FROM {table} WHERE {condition}"
+        " ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED"
+        ")) RETURNING expires_at) SELECT count(*), max(expires_at) FROM gone",
+        values,
+    )
+    removed, reached = cursor.fetchone()
+    return Batch(removed, removed == values[-1], reached)
+
+
+def _on_mysql(cursor: CursorWrapper, expired: _Expired) -> Batch:
+    """InnoDB walks over deleted rows until it has purged them: hence the look at where to go on.
+
+    MariaDB reads the first comment and does not wait for locks; MySQL reads the second, and
+    waits one second instead of fifty.
+    """
+    table, _, condition, values = expired
+    cursor.execute(
+        f"SELECT expires_at FROM {table} WHERE {condition}"  # noqa: S608
+        " ORDER BY expires_at LIMIT 1 OFFSET %s",
+        values,
+    )
+    following = cursor.fetchone()
+    try:
+        cursor.execute(
+            "/*M! SET STATEMENT innodb_lock_wait_timeout = 0 FOR */"
+            " DELETE /*+ SET_VAR(innodb_lock_wait_timeout = 1) */"
+            f" FROM {table} WHERE {condition} ORDER BY expires_at LIMIT %s",
+            values,
+        )
+    except OperationalError as error:
+        if error.args[0] != _LOCK_WAIT_TIMEOUT:
+            raise
+        return _few_unlocked_on_mysql(cursor, expired)
+    return Batch(cursor.rowcount, following is not None, following and following[0])
+
+
+def _few_unlocked_on_mysql(cursor: CursorWrapper, expired: _Expired) -> Batch:
+    """Pass by the rows that somebody has locked, one statement a row, until they are behind.
+
+    ``key IN (…)`` may scan the table, and then it locks, and waits for, every row of it.
+    """
+    table, key, condition, [*values, limit] = expired
+    few = min(limit, _FEW)
+    cursor.execute(
+        f"SELECT {key}, expires_at FROM {table} WHERE {condition}"  # noqa: S608
+        " ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED",
+        [*values, few],
+    )
+    found = cursor.fetchall()
+    cursor.executemany(
+        f"DELETE FROM {table} WHERE {key} = %s",  # noqa: S608
+        [[value] for value, _ in found],
+    )
+    return Batch(len(found), len(found) == few, found[-1][1] if found else None)
+
+
+def _on_sqlite(cursor: CursorWrapper, expired: _Expired) -> Batch:
+    """SQLite deletes for good at once: the index begins with what is left."""
+    table, _, condition, values = expired
+    cursor.execute(
+        f"DELETE FROM {table} WHERE rowid IN"  # noqa: S608
+        f" (SELECT rowid FROM {table} WHERE {condition} ORDER BY expires_at LIMIT %s)",
+        values,
+    )
+    return Batch(cursor.rowcount, cursor.rowcount == values[-1])
+
+
+_DELETE = {"mysql": _on_mysql, "postgresql": _on_postgresql, "sqlite": _on_sqlite}
