@@ -1,0 +1,196 @@
+"""Real faults: a full disk, a database that goes away, a busy file, eight processes at once."""
+
+import multiprocessing
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from django.db import OperationalError, connection, connections
+
+from project.settings import BASE_DIR
+from tokens import cleanup, clock, retry
+from tokens.models import BlacklistEntry, CleanupRun
+
+from .expiring import add_entries, add_run
+from .processes import command, environment
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DAY = timedelta(days=1)
+PROCESSES = 8
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "20"))
+
+only_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="a fault of SQLite's file")
+only_postgresql = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="only PostgreSQL can be told to let nobody in"
+)
+
+
+# Many at once
+
+
+def test_of_eight_processes_that_are_due_one_runs_each_round():
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(PROCESSES + 1, timeout=60)
+    answers = context.Queue()
+    connections.close_all()
+    children = [
+        context.Process(target=_run_if_due, args=(barrier, answers)) for _ in range(PROCESSES)
+    ]
+    for child in children:
+        child.start()
+    try:
+        for round_ in range(ROUNDS):
+            _make_due(rows=7)
+            barrier.wait()
+            outcomes = sorted(answers.get(timeout=60) for _ in children)
+            done = [answer for answer in outcomes if answer[0] == "succeeded"]
+            assert done == [("succeeded", 7)], (round_, outcomes)
+            assert {answer[0] for answer in outcomes} <= {"succeeded", "skipped"}, outcomes
+            assert CleanupRun.objects.count() == 2, "the success of yesterday, and one"
+            connections.close_all()
+    finally:
+        for child in children:
+            child.join(60)
+    assert [child.exitcode for child in children] == [0] * PROCESSES
+
+
+def _make_due(*, rows):
+    CleanupRun.objects.all().delete()
+    add_run(ago=2 * DAY)
+    add_entries(rows)
+    connections.close_all()
+
+
+def _run_if_due(barrier, answers):
+    for _ in range(ROUNDS):
+        barrier.wait()
+        try:
+            report = cleanup.run(if_due=True, batch_size=3)
+            answers.put((report.outcome, report.removed))
+        except Exception as error:  # noqa: BLE001 (told to the test)
+            answers.put((repr(error), 0))
+        connections.close_all()
+
+
+# A database that goes away
+
+
+@only_postgresql
+def test_a_database_that_goes_away_in_the_middle_is_raised_and_taken_over_later(monkeypatch):
+    monkeypatch.setattr(retry, "WAITS", (0, 0))
+    add_entries(6)
+
+    def go_away(_rows):
+        _let_in(allowed=False)
+
+    try:
+        with pytest.raises(OperationalError):
+            cleanup.run(batch_size=2, progress=go_away)
+    finally:
+        _let_in(allowed=True)
+        connection.close()
+
+    assert BlacklistEntry.objects.count() == 4
+    run = CleanupRun.objects.get()
+    assert (run.outcome, cleanup.run().skipped) == ("running", "running elsewhere")
+    CleanupRun.objects.update(heartbeat_at=clock.now() - DAY)
+    assert cleanup.run().removed == 4
+    run.refresh_from_db()
+    assert (run.outcome, run.slot) == ("abandoned", None)
+
+
+def _let_in(*, allowed):
+    name = connection.settings_dict["NAME"]
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS {allowed}')
+        if not allowed:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+
+
+# Faults of SQLite's file
+
+
+@only_sqlite
+def test_a_file_that_is_busy_for_a_while_delays_a_run_and_does_not_end_it():
+    add_entries(5)
+    locked, seconds = threading.Event(), 1.0
+
+    def write_for_a_while():
+        other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        locked.set()
+        time.sleep(seconds)
+        other.execute("COMMIT")
+        other.close()
+
+    def be_disturbed(_rows):
+        if not locked.is_set():
+            # Less patient than the other is slow.
+            connection.cursor().execute("PRAGMA busy_timeout = 10")
+            thread.start()
+            locked.wait(10)
+
+    thread = threading.Thread(target=write_for_a_while)
+    try:
+        report = cleanup.run(batch_size=2, progress=be_disturbed)
+    finally:
+        thread.join()
+        connection.close()
+
+    assert (report.outcome, report.removed) == ("succeeded", 5)
+    assert report.seconds > seconds / 2
+
+
+@only_sqlite
+def test_a_disk_that_is_full_fails_the_run_which_says_so_and_the_next_goes_on(tmp_path):
+    """The limit on the size of files stands for the disk: SQLite can't lengthen its log."""
+    add_entries(3000)
+    connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    small = 60 * 4096
+    child = partial(
+        subprocess.run,
+        command("cleanup_tokens", "--batch-size=3000", "--format=json"),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    full = child(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)))
+
+    assert full.returncode == 1, full.stderr
+    assert "The cleanup failed: OperationalError: " in full.stderr
+    run = CleanupRun.objects.get()
+    assert (run.outcome, run.slot) == ("failed", None)
+    assert run.error.startswith("OperationalError: ")
+    assert cleanup.status().last_success is None
+
+    assert child().returncode == 0
+    assert not BlacklistEntry.objects.exists()
+
+
+# Other people's tables
+
+
+def test_tables_that_point_to_ours_are_cared_for():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "tests/pointing/cascades.py"],
+        cwd=BASE_DIR,
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.pointing.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "2 passed" in done.stdout
