@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractUser
+from django.db import connection, transaction
 
 from tokens import blacklist, clock, sessions
 from tokens.claims import Claims
@@ -207,6 +208,24 @@ def test_of_many_threads_one_rotates_and_all_get_its_successor(claims: Claims) -
         assert len({successor.expires_at for successor in successors}) == 1
         claims = heir(claims, successors[0])
     assert TokenSession.objects.get().refresh_jti == claims.jti
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="others refuse to update such a snapshot")
+def test_the_loser_of_a_race_is_no_thief_because_its_transaction_sees_the_past(
+    claims: Claims,
+) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    try:
+        with transaction.atomic():
+            sessions.find(claims)  # makes the snapshot
+            [won] = at_once(1, lambda: rotate(claims))
+            lost = rotate(claims)
+    finally:
+        connection.close()
+
+    assert lost == won
+    assert TokenSession.objects.exists()
 
 
 def test_without_grace_exactly_one_of_many_threads_gets_a_successor(

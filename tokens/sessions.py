@@ -134,10 +134,7 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
         if changed:
             _tell(session_refreshed, session.sid, session.user_id)
             return new
-        reread = _rows().filter(sid=session.sid).first()
-        if reread is None:
-            raise TokenRevoked
-        session = reread
+        session = _reread(session)
     if (successor := _graceful(session, claims)) is not None:
         return successor
     end(claims, reason=Reason.REUSE)
@@ -149,6 +146,21 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
     )
     _tell(refresh_reuse_detected, session.sid, session.user_id)
     raise TokenReused
+
+
+def _reread(session: TokenSession) -> TokenSession:
+    """Return the row as it is now; raise TokenRevoked if it is gone.
+
+    In a caller's transaction at REPEATABLE READ a plain read would show MariaDB's old snapshot,
+    where the winner of the race has not been yet, and its loser would look like a thief.
+    """
+    rows = _rows().filter(sid=session.sid)
+    if transaction.get_connection(rows.db).in_atomic_block:
+        rows = rows.select_for_update()
+    now = rows.first()
+    if now is None:
+        raise TokenRevoked
+    return now
 
 
 def touch(session: TokenSession, claims: Claims) -> None:
