@@ -165,7 +165,8 @@ def test_a_check_fails_when_the_cleanup_is_overdue(verbosity):
 
     code, out, err = call(check=True, verbosity=verbosity)
 
-    assert (code, err) == (1, "The cleanup is overdue: is it scheduled?")
+    assert code == 1
+    assert err.startswith("The cleanup is overdue: ")
     assert ("Waiting to be removed: 2\n" in out) == bool(verbosity)
     assert BlacklistEntry.objects.count() == 2
 
@@ -189,6 +190,7 @@ def test_a_check_answers_json():
         "backlog",
         "oldest_expired",
         "clock_difference",
+        "crontab",
     ]
 
 
