@@ -1,5 +1,6 @@
 import logging
 
+from django.core.cache import cache
 from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -13,6 +14,7 @@ from rest_framework.views import APIView
 
 from tokens import cleanup
 from tokens.models import CleanupRun
+from tokens.schedule import installed
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +54,28 @@ def health(request: HttpRequest) -> JsonResponse:
             "next_due": state.next_due,
             "overdue": state.overdue,
             "backlog": state.backlog,
+            "crontab": _crontab(),
         },
     }
     strict = request.GET.get("strict", "") not in ("", "0")
     return JsonResponse(body, status=503 if strict and state.overdue else 200)
+
+
+def _crontab() -> str | None:
+    """Return the state of the line in the crontab, asked at most once a minute.
+
+    Asking starts a process, and anybody may call this endpoint: so without a cache nobody asks.
+    """
+    try:
+        return cache.get_or_set("project.health.crontab", _crontab_now, timeout=60)
+    except Exception:  # Each cache has errors of its own.
+        logger.warning("the state of the crontab can't be told", exc_info=True)
+        return installed.State.UNKNOWN.value
+
+
+def _crontab_now() -> str | None:
+    found = installed.crontab()
+    return found.state.value if found else None
 
 
 class MeSerializer(serializers.Serializer[dict[str, str]]):

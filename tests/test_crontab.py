@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from tokens import cleanup
 from tokens.models import BlacklistEntry, CleanupRun
@@ -23,14 +23,52 @@ from .processes import database_url, manage, wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CRON = "/usr/sbin/cron"
+TICK = "tokens.schedule.crontab.tick"
+CALL = "django.core.management.call_command"
 NOWHERE = "sqlite:////no/such/directory/db.sqlite3"
 
 
-def job_hash():
-    """Return the name that django-crontab gives to the project's job."""
-    [job] = django_settings.CRONJOBS
+def job_hash(job=None):
+    """Return the name that django-crontab gives to a job, or to the project's."""
+    [project_job] = django_settings.CRONJOBS
+    job = job or project_job
     text = json.JSONEncoder(sort_keys=True).encode(job)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def run_job(*job, **changes):
+    """Let django-crontab run a job in a process."""
+    changes |= {"DJANGO_SETTINGS_MODULE": "tests.cron_settings", "CRON_JOB": json.dumps(job)}
+    return manage("crontab", "run", job_hash(job), **changes)
+
+
+_REFUSE = {
+    "sqlite": ["BEGIN SELECT RAISE(ABORT, 'disk full'); END"],
+    "mysql": ["FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'disk full'"],
+    "postgresql": [
+        "FOR EACH ROW EXECUTE FUNCTION refuse()",
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE EXCEPTION 'disk full'; END $$",
+    ],
+}
+
+
+@contextmanager
+def refused_deletes():
+    """A database that answers, and deletes no entry: for every process that uses it."""
+    table = BlacklistEntry._meta.db_table
+    body, *before = _REFUSE[connection.vendor]
+    on = f" ON {table}" if connection.vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        for statement in [*before, f"CREATE TRIGGER refuse BEFORE DELETE ON {table} {body}"]:
+            cursor.execute(statement)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TRIGGER refuse{on}")
+            if before:
+                cursor.execute("DROP FUNCTION refuse()")
 
 
 @pytest.fixture
@@ -122,8 +160,110 @@ def test_crontab_run_exits_with_1_and_says_why_when_the_tick_fails(tmp_path, how
     done = manage("crontab", "run", job_hash(), DATABASE_URL=url)
 
     assert (done.returncode, done.stdout) == (1, "")
+    assert "ERROR tokens Scheduled token cleanup failed: The database 'default'" in done.stderr
     assert "cleanup_tokens: The database 'default' can't be used" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_away_shows_by_exit_code_log_and_health_and_the_next_run_succeeds():
+    add_entries(2)
+
+    done = manage("crontab", "run", job_hash(), DATABASE_URL=NOWHERE)
+    assert done.returncode == 1
+    assert "ERROR tokens Scheduled token cleanup failed" in done.stderr
+    assert not CleanupRun.objects.exists()  # nothing can be recorded
+    ask = "from django.test import Client; print(Client().get('/health/', HTTP_HOST='localhost'))"
+    assert "status_code=503" in manage("shell", "-v0", "-c", ask, DATABASE_URL=NOWHERE).stdout
+
+    assert manage("crontab", "run", job_hash()).returncode == 0
+    assert CleanupRun.objects.get().outcome == "succeeded"
+
+
+def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(client):
+    add_entries(2)
+
+    with refused_deletes():
+        done = manage("crontab", "run", job_hash())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ERROR tokens Scheduled token cleanup failed" in done.stderr
+    assert "cleanup_tokens: The cleanup failed: " in done.stderr
+    assert "disk full" in done.stderr
+    run = CleanupRun.objects.get()
+    assert (run.outcome, run.trigger, run.entries_removed) == ("failed", "crontab", 0)
+    assert "disk full" in run.error
+    assert client.get("/health/").json()["status"] == "overdue"
+    assert client.get("/health/?strict=1").status_code == 503
+    assert manage("cleanup_tokens", "--check").returncode == 1
+
+    done = manage("crontab", "run", job_hash())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(CleanupRun.objects.order_by("pk").values_list("outcome", flat=True)) == [
+        "failed",
+        "succeeded",
+    ]
+    assert client.get("/health/?strict=1").json()["status"] == "ok"
+    assert not BlacklistEntry.objects.exists()
+
+
+def test_a_tick_takes_the_options_of_the_command():
+    add_entries(3)
+
+    crontab.tick(batch_size=1, max_seconds=600, trigger="crontab at night")
+
+    run = CleanupRun.objects.get()
+    assert (run.trigger, run.entries_removed) == ("crontab at night", 3)
+    assert run.batches >= 3
+
+
+def test_an_option_that_does_not_exist_is_a_failed_tick(django_crontab_log):
+    with pytest.raises(TypeError, match="max_second"):
+        crontab.tick(max_second=600)
+    assert len(django_crontab_log.filters) == 1
+
+
+def test_django_crontab_passes_the_options_on():
+    add_entries(3)
+
+    done = run_job("7 * * * *", TICK, [], {"batch_size": 1, "if_due": False}, ">> log")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert CleanupRun.objects.get().batches >= 3
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [(CALL, ["cleanup_tokens"]), (TICK, [], ">> log"), (TICK, {"pause": 1}), (TICK, ["--pause=1"])],
+    ids=str,
+)
+def test_W024_and_W025_are_about_failures_that_django_crontab_hides(rest):
+    done = run_job("7 * * * *", *rest, DATABASE_URL=NOWHERE)
+
+    assert done.returncode == 0
+    assert "Failed to complete cronjob" in done.stderr
+
+
+# The line in the real crontab
+
+
+@pytest.mark.skipif(not shutil.which("crontab"), reason="there is no crontab")
+def test_the_real_crontab_is_installed_stale_and_missing_by_turns():
+    def state(**changes):
+        changes |= {"CRONTAB_PROJECT_NAME": "tokens-test-state"}
+        said = manage("cleanup_tokens", "--check", "--format=json", **changes)
+        deploy = manage("check", "--deploy", "--tag=security", **changes)
+        found = [n for n in ("W031", "W032", "W033", "W034") if f"tokens.{n}" in deploy.stderr]
+        return json.loads(said.stdout)["crontab"]["state"], found
+
+    def crontab(action):
+        assert not manage("crontab", action, "-v0", CRONTAB_PROJECT_NAME="tokens-test-state").stdout
+
+    with own_crontab():
+        assert state() == ("missing", ["W033"])
+        crontab("add")
+        assert state() == ("installed", [])
+        assert state(DJANGO_SETTINGS_MODULE="tests.cron_settings") == ("stale", ["W034"])
+        crontab("remove")
+        assert state() == ("missing", ["W033"])
 
 
 # With the real daemon
@@ -182,34 +322,39 @@ def _install(name, folder, *, url):
         DJANGO_SETTINGS_MODULE="tests.cron_settings",
         CRONTAB_PROJECT_NAME=f"tokens-test-{name}",
         CRON_PREFIX=f"env DEBUG=1 DATABASE_URL={url}",
-        CRON_SUFFIX=f"> {folder}/output 2>&1; echo $? > {folder}/status",
+        CRON_SUFFIX=f"> {folder}/output 2>&1; echo $? >> {folder}/status",
     )
     assert (added.returncode, added.stdout) == (0, "")
     assert added.stderr in ("", f"no crontab for {getpass.getuser()}\n")
 
 
-def _finished(folder):
+def _exit_codes(folder):
     status = folder / "status"
-    return status.exists() and status.read_text().endswith("\n")
+    return status.read_text().split() if status.exists() else []
 
 
 @pytest.mark.cron
 @pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "-")
-def test_a_real_cron_runs_the_tick_and_sees_when_it_fails(tmp_path):
+def test_a_real_cron_runs_the_tick_and_sees_when_it_fails(tmp_path, client):
     assert shutil.which("crontab"), "install cron"
-    good, bad = tmp_path / "good", tmp_path / "bad"
+    ours, away = tmp_path / "ours", tmp_path / "away"
     add_entries(3)
 
-    with own_crontab():
-        _install("good", good, url=database_url())
-        _install("bad", bad, url=NOWHERE)
-        with running_cron():
-            wait_until(lambda: _finished(good) and _finished(bad), seconds=130)
+    with own_crontab(), running_cron():
+        with refused_deletes():
+            _install("ours", ours, url=database_url())
+            _install("away", away, url=NOWHERE)
+            wait_until(lambda: _exit_codes(ours) and _exit_codes(away), seconds=130)
+            failed = (ours / "output").read_text()
+        assert client.get("/health/").json()["status"] == "overdue"
+        wait_until(lambda: _exit_codes(ours)[-1] == "0", seconds=130)
 
-    assert (good / "status").read_text() == "0\n"
-    assert (good / "output").read_text() == ""
-    run = CleanupRun.objects.get()
-    assert (run.trigger, run.outcome, run.entries_removed) == ("crontab", "succeeded", 3)
+    assert _exit_codes(ours)[0] == _exit_codes(away)[0] == "1"
+    assert "cleanup_tokens: The cleanup failed: " in failed
+    assert "cleanup_tokens: The database 'default' can't be used" in (away / "output").read_text()
+    assert (ours / "output").read_text() == ""
+    first, *_, last = CleanupRun.objects.order_by("pk")
+    assert (first.trigger, first.outcome) == ("crontab", "failed")
+    assert (last.trigger, last.outcome, last.entries_removed) == ("crontab", "succeeded", 3)
     assert not BlacklistEntry.objects.exists()
-    assert (bad / "status").read_text() == "1\n"
-    assert "cleanup_tokens: The database 'default' can't be used" in (bad / "output").read_text()
+    assert client.get("/health/").json()["status"] == "ok"

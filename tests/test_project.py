@@ -67,7 +67,7 @@ def test_health_tells_the_state_of_database_and_cleanup(client: Client) -> None:
     answer = client.get("/health/")
     assert answer.status_code == 200
     assert answer.json()["status"] == "ok"
-    assert answer.json()["cleanup"].keys() == {"last_success", "next_due", "overdue", "backlog"}
+    assert answer.json()["cleanup"].keys() >= {"last_success", "next_due", "overdue", "backlog"}
     assert "no-store" in answer["Cache-Control"]
     call_command("cleanup_tokens", verbosity=0)
     assert client.get("/health/").json()["cleanup"]["last_success"] is not None

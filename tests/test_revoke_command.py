@@ -8,9 +8,9 @@ import subprocess
 import sys
 import uuid
 from datetime import UTC, timedelta
+from functools import partial
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.utils.dateparse import parse_datetime
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
@@ -23,6 +23,7 @@ from tokens.management import shell
 from tokens.management.commands import revoke_tokens
 from tokens.models import BlacklistEntry, TokenSession
 
+from . import calling
 from .conftest import Login
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,20 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 KEYS = ["target", "subject", "dry_run", "sessions", "users", "refused_until"]
 LATER = "2100-01-31T12:00:00Z"
 
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def call(**options):
-    """Call the command; return its exit code, standard output and standard error."""
-    out, err = io.StringIO(), options.pop("stderr", io.StringIO())
-    try:
-        call_command("revoke_tokens", stdout=out, stderr=err, **options)
-    except CommandError as error:
-        return error.returncode, out.getvalue(), f"{err.getvalue()}{error}"
-    return 0, out.getvalue(), err.getvalue()
+call = partial(calling.call, "revoke_tokens")
 
 
 def facts(**options):
@@ -64,7 +52,7 @@ def asked(monkeypatch):
                 raise said
             return said
 
-        monkeypatch.setattr(sys, "stdin", Terminal())
+        monkeypatch.setattr(sys, "stdin", calling.Terminal())
         monkeypatch.setattr("builtins.input", read)
 
     return answer
@@ -183,10 +171,10 @@ def test_everybody_is_logged_out(user, make_user):
 
 def test_the_progress_bar_is_for_terminals(user, capsys):
     Login(user)
-    call(all_users=True, interactive=False, stderr=Terminal())
+    call(all_users=True, interactive=False, stderr=calling.Terminal())
     assert "Revoking" in capsys.readouterr().err
     for options in ({"no_progress": True}, {"format": "json"}, {"verbosity": 0}):
-        call(all_users=True, interactive=False, stderr=Terminal(), **options)
+        call(all_users=True, interactive=False, stderr=calling.Terminal(), **options)
         assert capsys.readouterr().err == ""
 
 

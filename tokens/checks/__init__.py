@@ -1,8 +1,8 @@
-"""System checks: settings without meaning, and ways to believe oneself protected in vain.
+"""System checks: settings without meaning, protection in vain, and cleanups that never run.
 
 An Error also stops ``manage.py crontab run``, so it is kept for what must not run at all.
 """
 
-from . import protection, values
+from . import protection, scheduling, values
 
-__all__ = ["protection", "values"]
+__all__ = ["protection", "scheduling", "values"]

@@ -1,7 +1,9 @@
 """Ways to believe oneself protected in vain."""
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -82,6 +84,36 @@ def check_sqlite(**kwargs: Any) -> list[CheckMessage]:
             id="tokens.W013",
         )
     ]
+
+
+@register(Tags.security)
+def check_time_zone(**kwargs: Any) -> list[CheckMessage]:
+    """Return a Warning if the database moves some of our moments by an hour.
+
+    Without USE_TZ our naive UTC moments go to PostgreSQL as local times of TIME_ZONE. An hour that
+    is skipped in spring does not exist there, and is stored and compared as the hour after it.
+    """
+    from ..blacklist import database
+
+    if settings.USE_TZ or connections[database()].vendor != "postgresql":
+        return []
+    if not _changes_its_clocks(settings.TIME_ZONE):
+        return []
+    return [
+        checks.Warning(
+            f"USE_TZ is off, and the clocks of {settings.TIME_ZONE} change: a cleanup in the hour"
+            " that is skipped in spring removes entries up to an hour too early, so revoked tokens"
+            " are accepted again.",
+            hint='Set USE_TZ = True, or TIME_ZONE = "UTC".',
+            id="tokens.W014",
+        )
+    ]
+
+
+def _changes_its_clocks(zone: str) -> bool:
+    this_year = datetime.now(UTC).year
+    start = datetime(this_year, 1, 1, tzinfo=ZoneInfo(zone))
+    return len({(start + timedelta(days=days)).utcoffset() for days in range(2 * 365)}) > 1
 
 
 _SERIALIZERS = (

@@ -1,5 +1,7 @@
 """For django-crontab: ``CRONJOBS = [("7 * * * *", "tokens.schedule.crontab.tick")]``.
 
+With options of the command: ``("7 * * * *", "tokens.schedule.crontab.tick", [], {"pause": 0.5})``.
+
 django-crontab swallows every exception of a job, SystemExit too, and exits with 0. What it does
 not swallow is an exception in its own ``except`` block, where it logs the failure: a filter on its
 logger runs there, and ends the process with 1.
@@ -12,10 +14,14 @@ from django.core.management import call_command
 logger = logging.getLogger("tokens")
 
 
-def tick() -> None:
-    """Clean up if it is due. Silent, unless it fails: then ``crontab run`` exits with 1."""
+def tick(**options: object) -> None:
+    """Clean up if it is due. Silent, unless it fails: then ``crontab run`` exits with 1.
+
+    ``options`` are those of ``cleanup_tokens``, as ``call_command`` takes them.
+    """
+    usual = {"if_due": True, "trigger": "crontab", "verbosity": 0}
     try:
-        call_command("cleanup_tokens", if_due=True, trigger="crontab", verbosity=0)
+        call_command("cleanup_tokens", **usual | options)
     except BaseException as error:
         logger.error("Scheduled token cleanup failed: %s", error, extra={"event": "tick_failed"})
         _fail_the_process(f"cleanup_tokens: {error}")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from tokens.backlog import BACKLOG_LIMIT, Preview, Status
 from tokens.cleanup import NOT_DUE, RUNNING_ELSEWHERE, SKIPPED, CleanupReport
+from tokens.schedule.installed import REPAIR, Crontab, State
 
 _SKIPPED = {
     NOT_DUE: "Not due yet: nothing done.",
@@ -55,6 +56,34 @@ def status_lines(status: Status, *, verbosity: int) -> Iterator[str]:
     if verbosity >= 2:
         yield f"Last outcome: {status.last_outcome or 'none'}"
         yield f"This host's clock is {status.clock_difference:+.3f} s off the database's."
+
+
+def crontab_lines(crontab: Crontab | None) -> Iterator[str]:
+    """Yield whether the line for django-crontab is there; nothing where that is not used."""
+    if crontab is None:
+        return
+    if crontab.state is State.UNSCHEDULED:
+        yield "Crontab: unscheduled. No entry of CRONJOBS cleans up."
+        return
+    facts = "; ".join(filter(None, [f"user {crontab.user}", crontab.reason]))
+    yield f"Crontab: {crontab.state} ({facts})"
+    if crontab.state in (State.MISSING, State.STALE):
+        yield f"  Unless another user or host has the line, type: python {REPAIR}"
+
+
+def likely_cause(crontab: Crontab | None) -> str:
+    """Return why an overdue cleanup may not have run."""
+    if crontab is None or crontab.state is State.UNKNOWN:
+        return "is it scheduled?"
+    if crontab.state is State.UNSCHEDULED:
+        return "is it scheduled? No entry of CRONJOBS cleans up."
+    if crontab.state is State.INSTALLED:
+        return f"its line is in the crontab of {crontab.user}, but does cron run?"
+    if crontab.state is State.STALE:
+        cause = f"its line in the crontab of {crontab.user} is stale."
+    else:
+        cause = f"the crontab of {crontab.user} has no line for it."
+    return f"{cause} Unless another user or host has one, type: python {REPAIR}"
 
 
 def _entries(count: int) -> str:

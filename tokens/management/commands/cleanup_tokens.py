@@ -13,6 +13,7 @@ from django.db import Error
 from tokens import cleanup, retry
 from tokens.backlog import BACKLOG_LIMIT
 from tokens.conf import conf
+from tokens.schedule import installed
 
 from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
 from . import _cleanup_text as text
@@ -87,8 +88,13 @@ class Command(BaseCommand):
 
     def _check(self, using: str, options: dict[str, Any]) -> None:
         status = cleanup.status(using)
-        lines = text.status_lines(status, verbosity=options["verbosity"])
-        answer(self, asdict(status), lines, options)
+        crontab = installed.crontab()
+        lines = [
+            *text.status_lines(status, verbosity=options["verbosity"]),
+            *text.crontab_lines(crontab),
+        ]
+        facts = asdict(status) | {"crontab": asdict(crontab) if crontab else None}
+        answer(self, facts, lines, options)
         margin = conf.TOKENS_CLEANUP_MARGIN.total_seconds()
         if abs(status.clock_difference) > margin / 2:
             self.stderr.write(
@@ -96,7 +102,8 @@ class Command(BaseCommand):
                 f" more than half of TOKENS_CLEANUP_MARGIN ({margin:.0f} s)."
             )
         if status.overdue:
-            raise CommandError("The cleanup is overdue: is it scheduled?", returncode=FAILED)
+            cause = text.likely_cause(crontab)
+            raise CommandError(f"The cleanup is overdue: {cause}", returncode=FAILED)
 
     def _clean_up(self, using: str, options: dict[str, Any], limits: dict[str, Any]) -> None:
         with _stopped_by_signals() as stop, self._progress(using, options) as progress:

@@ -1,0 +1,126 @@
+import importlib
+import sys
+from datetime import timedelta
+
+import pytest
+
+from tokens.schedule import cronjobs
+
+from . import crontabs
+
+TICK = "tokens.schedule.crontab.tick"
+CALL = "django.core.management.call_command"
+HOURLY = "7 * * * *"
+
+
+def entry(*job):
+    class Settings:
+        CRONJOBS = [job]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cronjobs, "settings", Settings)
+        [found] = cronjobs.entries()
+    return found
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        (HOURLY, TICK),
+        [HOURLY, TICK],
+        (HOURLY, TICK, ">> log"),
+        (HOURLY, TICK, [], {"max_seconds": 600}),
+        (HOURLY, TICK, [], {"max_seconds": 600}, ">> log"),
+        (HOURLY, CALL, ["cleanup_tokens"]),
+        (HOURLY, CALL, ("cleanup_tokens", "--max-seconds", "600")),
+        (HOURLY, CALL, ["cleanup_tokens"], {"verbosity": 0}, ">> log"),
+        (HOURLY, CALL, [], {"command_name": "cleanup_tokens"}),
+    ],
+    ids=str,
+)
+def test_these_entries_clean_up(job):
+    assert entry(*job).reaches_cleanup
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        (HOURLY, "shop.cron.report"),
+        (HOURLY, CALL),
+        (HOURLY, CALL, ["clearsessions"]),
+        (HOURLY, CALL, [["cleanup_tokens"]]),
+        (HOURLY, CALL, "cleanup_tokens"),
+        (HOURLY, CALL, ["cleanup_tokens", "--check"]),
+        (HOURLY, CALL, ["cleanup_tokens"], {"dry_run": True}),
+        (HOURLY, TICK, [], {"check": True}),
+    ],
+    ids=str,
+)
+def test_these_do_not(job):
+    assert not entry(*job).reaches_cleanup
+
+
+@pytest.mark.parametrize(
+    ("job", "expected"),
+    [
+        ((HOURLY, TICK), True),
+        ((HOURLY, TICK, [], {"if_due": False}), False),
+        ((HOURLY, CALL, ["cleanup_tokens"]), False),
+        ((HOURLY, CALL, ["cleanup_tokens", "--if-due"]), True),
+        ((HOURLY, CALL, ["cleanup_tokens"], {"if_due": True}), True),
+    ],
+    ids=str,
+)
+def test_an_entry_knows_whether_it_asks_first(job, expected):
+    assert entry(*job).only_if_due is expected
+
+
+@pytest.mark.parametrize(
+    "job",
+    [(HOURLY, TICK), [HOURLY, TICK], ("7  * * * *", TICK), (HOURLY, TICK, [], {"b": 1, "a": "ö"})],
+    ids=str,
+)
+def test_the_hash_is_that_of_django_crontab(settings, job):
+    settings.CRONJOBS = [job]
+    [line] = crontabs.lines()
+    [found] = cronjobs.entries()
+    assert cronjobs.hash_in(line) == found.hash
+
+
+def test_what_is_no_json_has_no_hash():
+    assert entry(HOURLY, TICK, [], {"max_seconds": timedelta(1)}).hash is None
+
+
+@pytest.mark.parametrize("jobs", [None, [], ["7 * * * *"], [()], [(HOURLY,)], [None, 7]], ids=str)
+def test_what_is_no_entry_is_left_out(settings, jobs):
+    settings.CRONJOBS = jobs
+    assert cronjobs.cleanup_entries() == []
+
+
+def test_a_line_is_known_by_the_marker_of_its_project(settings):
+    settings.CRONJOBS = [(HOURLY, TICK)]
+    [line] = crontabs.lines()
+    assert cronjobs.hash_in(line)
+    assert cronjobs.hash_in(f"  #{line}") is None
+    assert cronjobs.hash_in(line.strip() + " of somebody else") is None
+    settings.CRONTAB_COMMENT = "mine"
+    assert cronjobs.hash_in(line) is None
+    assert cronjobs.hash_in(*crontabs.lines())
+
+
+def test_the_marker_begins_with_the_settings_module_where_nothing_is_set(settings, monkeypatch):
+    del settings.CRONTAB_DJANGO_PROJECT_NAME
+    assert cronjobs.marker() == "django-cronjobs for tests"
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
+    assert cronjobs.marker() == "django-cronjobs for "
+
+
+def test_manage_py_is_looked_for_where_it_is_not_set(settings, monkeypatch, tmp_path):
+    assert cronjobs.manage_path() == settings.CRONTAB_DJANGO_MANAGE_PATH
+    del settings.CRONTAB_DJANGO_MANAGE_PATH
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "manage", raising=False)
+    assert cronjobs.manage_path() is None
+    (tmp_path / "manage.py").touch()
+    importlib.invalidate_caches()
+    assert cronjobs.manage_path() == str(tmp_path / "manage.py")
