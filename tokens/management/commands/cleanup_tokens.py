@@ -13,6 +13,7 @@ from django.db import Error
 from tokens import cleanup, retry
 from tokens.backlog import BACKLOG_LIMIT
 from tokens.conf import conf
+from tokens.schedule import printed
 
 from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
 from . import _cleanup_text as text
@@ -39,6 +40,12 @@ class Command(BaseCommand):
             action="store_true",
             help="Say when it last succeeded and what is waiting; exit with 1 if it is overdue.",
         )
+        questions.add_argument(
+            "--print-schedule",
+            metavar="NAME",
+            help="Print what makes a scheduler call this hourly, to paste; install nothing. NAME: "
+            + ", ".join(printed.PIECES),
+        )
         parser.add_argument(
             "--if-due",
             action="store_true",
@@ -61,6 +68,9 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         using = database(options)
+        if options["print_schedule"] is not None:
+            self._print_schedule(options)
+            return
         limits = {
             "batch_size": _number(options, "batch_size", int, least=1, most=1_000_000),
             "pause": _number(options, "pause", float, least=0, most=3_600) or 0,
@@ -79,6 +89,20 @@ class Command(BaseCommand):
                 " Is it running, and migrated?",
                 returncode=FAILED,
             ) from error
+
+    def _print_schedule(self, options: dict[str, Any]) -> None:
+        name = options["print_schedule"]
+        if name not in printed.PIECES:
+            known = ", ".join(printed.PIECES)
+            raise CommandError(
+                f"--print-schedule must be one of {known}, not {name!r}.", returncode=USAGE
+            )
+        try:
+            project = printed.Project.here(database=options["database"])
+        except ValueError as error:
+            raise CommandError(str(error), returncode=USAGE) from error
+        schedule = printed.PIECES[name](project)
+        answer(self, {"name": name, "schedule": schedule}, schedule.splitlines(), options)
 
     def _preview(self, using: str, options: dict[str, Any]) -> None:
         preview = cleanup.preview(using)

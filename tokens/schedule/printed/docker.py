@@ -1,0 +1,51 @@
+"""A service for Docker Compose that loops."""
+
+import json
+import shlex
+
+from .project import Project
+
+
+def docker(project: Project) -> str:
+    """Return a compose service. The image is a blank to fill in: this process can't know it."""
+    command = _plain(shlex.join(["python", "manage.py", *project.options]))
+    check = ["python", "manage.py", "cleanup_tokens", "--check", "-v0"]
+    check += [word for word in project.options if word.startswith("--database=")]
+    return f"""\
+# Add this to compose.yaml, and fill in the image. Then: docker compose up --detach tokens-cleanup
+# See that it works: docker compose logs tokens-cleanup; docker compose ps (healthy, or not)
+services:
+  tokens-cleanup:
+    image: YOUR-IMAGE:TAG  # <- the image of your site
+    restart: unless-stopped
+    environment:
+      DJANGO_SETTINGS_MODULE: {_text(_plain(project.settings))}
+    # The same secrets as your site:
+    # env_file: .env
+    # Hourly; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up. A failed one is logged, and
+    # the loop goes on. `docker compose stop` ends a run between two batches.
+    entrypoint: ["sh", "-c"]
+    command:
+      - |
+        trap 'trap - TERM INT; kill "$$child"; wait "$$child"; exit 0' TERM INT
+        while true; do
+          {command} & child=$$!
+          wait "$$child"
+          sleep 3600 & child=$$!
+          wait "$$child"
+        done
+    healthcheck:
+      test: {_text(["CMD", *map(_plain, check)])}
+      interval: 1h
+      timeout: 1m
+      start_period: 5m
+"""
+
+
+def _plain(text: str) -> str:
+    """Return the text so that Compose replaces no $VARIABLE in it."""
+    return text.replace("$", "$$")
+
+
+def _text(value: str | list[str]) -> str:
+    return json.dumps(value, ensure_ascii=False)  # JSON is YAML, except for escaped surrogates.
