@@ -54,6 +54,8 @@ WantedBy=timers.target
 
 
 def _command(words: list[str]) -> str:
+    if set(words[0]) & set("\"'\\"):
+        words = ["/usr/bin/env", *words]  # systemd refuses such a name, but only of a program.
     # A colon before the program keeps systemd (244 and later) from replacing variables.
     colon = ":" if any("$" in word for word in words) else ""
     return " ".join([_quoted(colon + words[0]), *map(_quoted, words[1:])])
