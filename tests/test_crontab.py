@@ -18,6 +18,7 @@ from tokens.models import BlacklistEntry, CleanupRun
 from tokens.schedule import crontab
 
 from .expiring import add_entries, add_run
+from .printed_cron import PrintedCronFile
 from .processes import database_url, manage, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -195,16 +196,17 @@ def _finished(folder):
 
 @pytest.mark.cron
 @pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "-")
-def test_a_real_cron_runs_the_tick_and_sees_when_it_fails(tmp_path):
+def test_a_real_cron_runs_the_tick_and_the_printed_file_and_sees_a_failure(tmp_path):
     assert shutil.which("crontab"), "install cron"
     good, bad = tmp_path / "good", tmp_path / "bad"
+    printed = PrintedCronFile(tmp_path)
     add_entries(3)
 
-    with own_crontab():
+    with own_crontab(), printed.installed():
         _install("good", good, url=database_url())
         _install("bad", bad, url=NOWHERE)
         with running_cron():
-            wait_until(lambda: _finished(good) and _finished(bad), seconds=130)
+            wait_until(lambda: _finished(good) and _finished(bad) and printed.runs(), seconds=130)
 
     assert (good / "status").read_text() == "0\n"
     assert (good / "output").read_text() == ""
@@ -213,3 +215,4 @@ def test_a_real_cron_runs_the_tick_and_sees_when_it_fails(tmp_path):
     assert not BlacklistEntry.objects.exists()
     assert (bad / "status").read_text() == "1\n"
     assert "cleanup_tokens: The database 'default' can't be used" in (bad / "output").read_text()
+    assert printed.runs() == [("succeeded", 3)]
