@@ -7,6 +7,7 @@ import ast
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -136,6 +137,26 @@ def test_it_needs_no_database():
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n7 * * * * ") == 1
+
+
+SHOP = Project(
+    python="/srv/shop/.venv/bin/python",
+    manage=("/srv/shop/manage.py",),
+    directory="/srv/shop",
+    settings="shop.settings",
+    user="www-data",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_page_shows_what_is_printed(name):
+    page = "cron" if name in ("crontab", "cron.d") else name
+    text = (BASE_DIR / "docs" / "howto" / "schedule" / f"{page}.md").read_text()
+
+    assert f"\n{PIECES[name](SHOP)}```\n" in text
+    assert f"--print-schedule {name}" in text
+    headings = ["Set it up", "See that it works", "Watch it", "When it does not work"]
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == headings
 
 
 # What it refuses
@@ -334,8 +355,9 @@ def test_python_pieces_name_the_database_word_for_word(nasty, name):
     values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
 
     if name == "django-q2":  # It keeps the arguments as text.
-        [kwargs] = [value for value in values if "'trigger'" in str(value)]
-        values = list(ast.literal_eval(kwargs).values())
+        [kwargs] = [value for value in values if "trigger=" in str(value)]
+        tree = ast.parse(f"f({kwargs})")
+        values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     assert nasty.database in values
 
 

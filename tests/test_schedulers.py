@@ -291,7 +291,7 @@ def test_django_q2_runs_it_and_sees_when_it_fails(paste, printed):
         paste.manage("shell", "-v0", input=piece)
         # A second one, which fails as a run would that finds no such database.
         broken = piece.replace("tokens-cleanup", "bad").replace(
-            "'trigger': 'django-q2'", "'using': 'nowhere'"
+            "trigger='django-q2'", "using='nowhere'"
         )
         paste.manage("shell", "-v0", input=broken)
         add_entries(3)

@@ -1,5 +1,6 @@
 """A program that runs APScheduler."""
 
+from .literal import literal
 from .project import Project
 
 
@@ -15,7 +16,7 @@ import os
 import django
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", {project.settings!r})
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", {literal(project.settings)})
 django.setup()
 
 scheduler = BlockingScheduler()
@@ -24,7 +25,7 @@ scheduler.add_job(
     "tokens.schedule.task:clean_up",
     "cron",
     minute=7,
-    kwargs={kwargs!r},
+    kwargs={literal(kwargs)},
     id="tokens-cleanup",
     replace_existing=True,
     coalesce=True,

@@ -1,11 +1,12 @@
 """Settings for Celery and its beat."""
 
+from .literal import literal
 from .project import Project
 
 
 def celery(project: Project) -> str:
     """Return settings, for an app that reads Django's with the namespace CELERY."""
-    kwargs = f'\n        "kwargs": {project.arguments!r},' if project.arguments else ""
+    kwargs = f'\n        "kwargs": {literal(project.arguments)},' if project.arguments else ""
     return f"""\
 # Add this to {project.settings}, for a Celery app that calls
 # config_from_object("django.conf:settings", namespace="CELERY").

@@ -1,8 +1,8 @@
 """A service for Docker Compose that loops."""
 
-import json
 import shlex
 
+from .literal import literal
 from .project import Project
 
 
@@ -19,7 +19,7 @@ services:
     image: YOUR-IMAGE:TAG  # <- the image of your site
     restart: unless-stopped
     environment:
-      DJANGO_SETTINGS_MODULE: {_text(_plain(project.settings))}
+      DJANGO_SETTINGS_MODULE: {literal(_plain(project.settings))}
     # The same secrets as your site:
     # env_file: .env
     # Hourly; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up. A failed one is logged, and
@@ -35,7 +35,7 @@ services:
           wait "$$child"
         done
     healthcheck:
-      test: {_text(["CMD", *map(_plain, check)])}
+      test: {literal(["CMD", *map(_plain, check)])}
       interval: 1h
       timeout: 1m
       start_period: 5m
@@ -45,7 +45,3 @@ services:
 def _plain(text: str) -> str:
     """Return the text so that Compose replaces no $VARIABLE in it."""
     return text.replace("$", "$$")
-
-
-def _text(value: str | list[str]) -> str:
-    return json.dumps(value, ensure_ascii=False)  # JSON is YAML, except for escaped surrogates.

@@ -1,12 +1,13 @@
 """A periodic task for Huey."""
 
+from .literal import literal
 from .project import Project
 
 
 def huey(project: Project) -> str:
     """Return Python for the module ``tasks`` of an app, where Huey finds it."""
     kwargs = {"trigger": "huey", **project.arguments}
-    arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+    arguments = ", ".join(f"{name}={literal(value)}" for name, value in kwargs.items())
     return f"""\
 # Add this to tasks.py of one of your apps: `manage.py run_huey` finds it there.
 # See that it works, an hour later: manage.py cleanup_tokens --check

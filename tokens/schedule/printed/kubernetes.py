@@ -1,13 +1,12 @@
 """A CronJob for Kubernetes."""
 
-import json
-
+from .literal import literal
 from .project import Project
 
 
 def kubernetes(project: Project) -> str:
     """Return a manifest. The image is a blank to fill in: this process can't know it."""
-    words = ", ".join(_text(_unexpanded(word)) for word in ["manage.py", *project.options])
+    words = ", ".join(literal(_unexpanded(word)) for word in ["manage.py", *project.options])
     return f"""\
 # Fill in the image, then: kubectl apply -f tokens-cleanup.yaml
 # See that it works: kubectl create job --from=cronjob/tokens-cleanup tokens-cleanup-now
@@ -38,7 +37,7 @@ spec:
               command: ["python", {words}]
               env:
                 - name: DJANGO_SETTINGS_MODULE
-                  value: {_text(_unexpanded(project.settings))}
+                  value: {literal(_unexpanded(project.settings))}
               # The same secrets as your site:
               # envFrom: [{{secretRef: {{name: YOUR-SECRET}}}}]
               resources:
@@ -52,7 +51,3 @@ spec:
 def _unexpanded(text: str) -> str:
     """Return the text so that Kubernetes replaces no $(VARIABLE) in it."""
     return text.replace("$", "$$")
-
-
-def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # JSON is YAML, except for escaped surrogates.
