@@ -39,6 +39,7 @@ services:
       interval: 1h
       timeout: 1m
       start_period: 5m
+      retries: 1
 """
 
 
