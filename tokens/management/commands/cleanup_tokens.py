@@ -13,9 +13,9 @@ from django.db import Error
 from tokens import cleanup, retry
 from tokens.backlog import BACKLOG_LIMIT
 from tokens.conf import conf
-from tokens.schedule import printed
 
 from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
+from . import _cleanup_schedule
 from . import _cleanup_text as text
 
 ROWS_LEFT = 3
@@ -44,7 +44,7 @@ class Command(BaseCommand):
             "--print-schedule",
             metavar="NAME",
             help="Print what makes a scheduler call this hourly, to paste; install nothing. NAME: "
-            + ", ".join(printed.PIECES),
+            + _cleanup_schedule.NAMES,
         )
         parser.add_argument(
             "--if-due",
@@ -69,7 +69,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         using = database(options)
         if options["print_schedule"] is not None:
-            self._print_schedule(options)
+            _cleanup_schedule.say(self, options)
             return
         limits = {
             "batch_size": _number(options, "batch_size", int, least=1, most=1_000_000),
@@ -89,20 +89,6 @@ class Command(BaseCommand):
                 " Is it running, and migrated?",
                 returncode=FAILED,
             ) from error
-
-    def _print_schedule(self, options: dict[str, Any]) -> None:
-        name = options["print_schedule"]
-        if name not in printed.PIECES:
-            known = ", ".join(printed.PIECES)
-            raise CommandError(
-                f"--print-schedule must be one of {known}, not {name!r}.", returncode=USAGE
-            )
-        try:
-            project = printed.Project.here(database=options["database"])
-        except ValueError as error:
-            raise CommandError(str(error), returncode=USAGE) from error
-        schedule = printed.PIECES[name](project)
-        answer(self, {"name": name, "schedule": schedule}, schedule.splitlines(), options)
 
     def _preview(self, using: str, options: dict[str, Any]) -> None:
         preview = cleanup.preview(using)
