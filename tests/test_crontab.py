@@ -18,6 +18,7 @@ from tokens.models import BlacklistEntry, CleanupRun
 from tokens.schedule import crontab
 
 from .expiring import add_entries, add_run
+from .printed_cron import PrintedCronFile
 from .processes import database_url, manage, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -335,19 +336,20 @@ def _exit_codes(folder):
 
 @pytest.mark.cron
 @pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "-")
-def test_a_real_cron_runs_the_tick_and_sees_when_it_fails(tmp_path, client):
+def test_a_real_cron_runs_the_tick_and_the_printed_file_and_sees_failures(tmp_path, client):
     assert shutil.which("crontab"), "install cron"
     ours, away = tmp_path / "ours", tmp_path / "away"
+    printed = PrintedCronFile(tmp_path)
     add_entries(3)
 
-    with own_crontab(), running_cron():
+    with own_crontab(), printed.installed(), running_cron():
         with refused_deletes():
             _install("ours", ours, url=database_url())
             _install("away", away, url=NOWHERE)
             wait_until(lambda: _exit_codes(ours) and _exit_codes(away), seconds=130)
             failed = (ours / "output").read_text()
         assert client.get("/health/").json()["status"] == "overdue"
-        wait_until(lambda: _exit_codes(ours)[-1] == "0", seconds=130)
+        wait_until(lambda: _exit_codes(ours)[-1] == "0" and printed.runs(), seconds=130)
 
     assert _exit_codes(ours)[0] == _exit_codes(away)[0] == "1"
     assert "cleanup_tokens: The cleanup failed: " in failed
@@ -358,3 +360,4 @@ def test_a_real_cron_runs_the_tick_and_sees_when_it_fails(tmp_path, client):
     assert (last.trigger, last.outcome, last.entries_removed) == ("crontab", "succeeded", 3)
     assert not BlacklistEntry.objects.exists()
     assert client.get("/health/").json()["status"] == "ok"
+    assert printed.runs() == [("succeeded", 3)]

@@ -16,6 +16,7 @@ from tokens.conf import conf
 from tokens.schedule import installed
 
 from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
+from . import _cleanup_schedule
 from . import _cleanup_text as text
 
 ROWS_LEFT = 3
@@ -40,6 +41,12 @@ class Command(BaseCommand):
             action="store_true",
             help="Say when it last succeeded and what is waiting; exit with 1 if it is overdue.",
         )
+        questions.add_argument(
+            "--print-schedule",
+            metavar="NAME",
+            help="Print what makes a scheduler call this hourly, to paste; install nothing. NAME: "
+            + _cleanup_schedule.NAMES,
+        )
         parser.add_argument(
             "--if-due",
             action="store_true",
@@ -62,6 +69,9 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         using = database(options)
+        if options["print_schedule"] is not None:
+            _cleanup_schedule.say(self, options)
+            return
         limits = {
             "batch_size": _number(options, "batch_size", int, least=1, most=1_000_000),
             "pause": _number(options, "pause", float, least=0, most=3_600) or 0,

@@ -1,0 +1,11 @@
+"""Quoting for Python and for YAML."""
+
+import json
+
+
+def literal(value: str | list[str] | dict[str, str]) -> str:
+    """Return the value as JSON, which Python and YAML read as well.
+
+    Letters stay as they are, because YAML does not know JSON's escaped surrogates.
+    """
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,95 @@
+"""Where this project is, and how to call its command."""
+
+import os
+import sys
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+# Line breaks would end a cron line half-way, and the others can't be written as text.
+_UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The facts that a schedule needs; ``database`` is the alias that was asked for, if any."""
+
+    python: str
+    manage: tuple[str, ...]
+    directory: str
+    settings: str
+    user: str
+    database: str | None = None
+
+    def __post_init__(self) -> None:
+        for text in (self.python, *self.manage, self.directory, self.settings, self.database or ""):
+            if any(unicodedata.category(letter) in _UNWRITABLE for letter in text):
+                raise ValueError(f"{text!r} can't be written into a schedule: rename it.")
+
+    @classmethod
+    def here(cls, *, database: str | None) -> "Project":
+        """Return this process's project; raise ValueError if it can't be called from outside."""
+        settings = os.environ.get("DJANGO_SETTINGS_MODULE")
+        if not settings:
+            raise ValueError("A schedule needs a settings module: set DJANGO_SETTINGS_MODULE.")
+        script = Path(sys.argv[0])
+        directory = _unresolved(script.parent if script.name == "manage.py" else Path.cwd())
+        manage = directory / "manage.py"
+        return cls(
+            python=str(_unresolved(Path(sys.executable))),
+            # Called by django-admin, say. Like manage.py, `-m django` imports from the directory.
+            manage=(str(manage),) if manage.exists() else ("-m", "django"),
+            directory=str(directory),
+            settings=settings,
+            user=_user(),
+            database=database,
+        )
+
+    @property
+    def options(self) -> list[str]:
+        """What follows ``manage.py``."""
+        database = [f"--database={self.database}"] if self.database else []
+        return ["cleanup_tokens", "--if-due", *database]
+
+    @property
+    def command(self) -> list[str]:
+        """The whole command; the settings module has to come from the environment."""
+        return [self.python, *self.manage, *self.options]
+
+    @property
+    def quiet_command(self) -> list[str]:
+        """The whole command, for schedulers that set no environment and mail what is printed."""
+        return [*self.command, "-v0", f"--settings={self.settings}"]
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """What ``tokens.schedule.task.clean_up`` needs to be told."""
+        return {"using": self.database} if self.database else {}
+
+
+def _unresolved(path: Path) -> Path:
+    """Return the absolute path as the user's shell sees it.
+
+    Where a deployment switches a symbolic link (``current`` to the newest release), the schedule
+    must name the link. Python knows the working directory only with its links resolved.
+    """
+    shell, real = Path(os.environ.get("PWD", "")), Path.cwd()
+    path = Path(os.path.abspath(path))
+    if (
+        shell.is_absolute()
+        and shell.is_dir()
+        and shell.samefile(real)
+        and path.is_relative_to(real)
+    ):
+        return shell / path.relative_to(real)
+    return path
+
+
+def _user() -> str:
+    """Return the name of the user who runs this."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except (ImportError, KeyError):  # On Windows; in a container whose user has no name.
+        return "www-data"
