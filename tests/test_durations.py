@@ -40,8 +40,25 @@ def test_a_number_alone_is_refused_because_nobody_knows_the_unit(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "h", "soon", "12:30", "-5m", "-PT1H", "1m1h", "1h 30m", "1..5h", "P1Y", "1h\n", "٣h"]
-    + ["9" * 5_000 + "h", "99999999999d", "1:2:3:4", "1e3s"],
+    [
+        "",
+        " ",
+        "h",
+        "soon",
+        "12:30",
+        "-5m",
+        "-PT1H",
+        "1m1h",
+        "1h 30m",
+        "1..5h",
+        "P1Y",
+        "1h\n",
+        "٣h",
+        "9" * 5_000 + "h",
+        "99999999999d",
+        "1:2:3:4",
+        "1e3s",
+    ],
     ids=lambda text: repr(text[:12]),
 )
 def test_what_is_no_duration_is_refused_with_examples(text):
@@ -52,7 +69,7 @@ def test_what_is_no_duration_is_refused_with_examples(text):
 
 @pytest.mark.parametrize("text", ["0s", "0.9s", "366d1s", "P367D", "-1:00:00", "P", "PT"])
 def test_what_is_too_short_or_too_long_is_refused(text):
-    with pytest.raises(ValueError, match="is not from 1 second to 366 days"):
+    with pytest.raises(ValueError, match=r"is not from 1 second to 366 days"):
         durations.parse(text)
 
 
@@ -69,7 +86,7 @@ def test_from_python_a_timedelta_or_seconds_will_do(value, duration):
     ids=repr,
 )
 def test_other_values_are_refused(value):
-    with pytest.raises(ValueError, match="is no duration|is not from 1 second to 366 days"):
+    with pytest.raises(ValueError, match=r"is no duration|is not from 1 second to 366 days"):
         durations.interval(value)
 
 
