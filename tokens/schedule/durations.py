@@ -21,7 +21,8 @@ def parse(text: str) -> timedelta:
     A number alone is none: nobody can tell whether seconds or hours are meant.
     """
     if re.fullmatch(_N, text):
-        raise ValueError(f"{_short(text)} has no unit: is it 90s, 90m or 90h, for example?")
+        n = text if len(text) < 10 else "90"
+        raise ValueError(f"{_short(text)} has no unit: is it {n}s, {n}m or {n}h?")
     units = _UNITS.fullmatch(text)
     if not text or not (units or text.startswith("P") or text.count(":") == 2):
         raise _no_duration(text)
