@@ -13,6 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from ..conf import conf
@@ -161,7 +162,9 @@ class _Task:
         """Wait for that, but not for ever."""
         if self._thread is None:
             return
-        await asyncio.to_thread(self._thread.join, _PATIENCE)
+        until = monotonic() + _PATIENCE
+        while self._thread.is_alive() and monotonic() < until:
+            await asyncio.sleep(0.05)
         if self._thread.is_alive():
             logger.warning(
                 "Token cleanup is still at work %s s after it was asked to stop: left behind",
