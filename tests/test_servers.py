@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SERVERS = {
     "uvicorn": "-m uvicorn --workers {workers} --host 127.0.0.1 --port {port} {app}",
     "hypercorn": "-m hypercorn --workers {workers} --bind 127.0.0.1:{port} {app}",
-    "gunicorn": "-m gunicorn --workers {workers} --bind 127.0.0.1:{port}"
+    "gunicorn": "-m gunicorn --no-control-socket --workers {workers} --bind 127.0.0.1:{port}"
     " --worker-class uvicorn_worker.UvicornWorker {app}",
 }
 # Hypercorn 0.18 waits for the first worker that stops, and kills the others.
