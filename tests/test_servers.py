@@ -23,9 +23,11 @@ SERVERS = {
     "hypercorn": "-m hypercorn --workers {workers} --bind 127.0.0.1:{port} {app}",
     "gunicorn": "-m gunicorn --no-control-socket --workers {workers} --bind 127.0.0.1:{port}"
     " --worker-class uvicorn_worker.UvicornWorker {app}",
+    "gunicorn's own": "-m gunicorn --no-control-socket --workers {workers}"
+    " --bind 127.0.0.1:{port} --worker-class asgi {app}",
 }
 # Hypercorn 0.18 waits for the first worker that stops, and kills the others.
-WORKERS = {"uvicorn": 3, "hypercorn": 2, "gunicorn": 2}
+WORKERS = {"uvicorn": 3, "hypercorn": 2, "gunicorn": 2, "gunicorn's own": 2}
 
 
 class Server:
