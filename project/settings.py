@@ -146,6 +146,10 @@ CRONTAB_DJANGO_PROJECT_NAME = env.str("CRONTAB_PROJECT_NAME", default="django-to
 CRONTAB_DJANGO_SETTINGS_MODULE = "project.settings"
 CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
 
+# An ASGI server cleans up by itself, see project/asgi.py. Beside cron this does no harm: one run is
+# at work at a time, and only if it is due.
+CLEANUP_IN_SERVER = env.bool("CLEANUP_IN_SERVER", default=True)
+
 SPECTACULAR_SETTINGS = {
     "TITLE": "django-token-blacklist",
     "DESCRIPTION": "Log in, refresh and log out, with tokens that can be revoked.",

@@ -376,6 +376,15 @@ def test_if_due_goes_by_the_last_success(settings, ago, skipped):
     assert BlacklistEntry.objects.count() == (1 if skipped else 0)
 
 
+def test_an_interval_takes_the_place_of_the_setting_for_one_run(settings):
+    settings.TOKENS_CLEANUP_INTERVAL = DAY
+    add_run(ago=HOUR)
+
+    assert cleanup.run(if_due=True, interval=2 * HOUR).skipped == "not due"
+    assert cleanup.run(if_due=True, interval=HOUR).outcome == "succeeded"
+    assert cleanup.run(if_due=True, interval=HOUR).skipped == "not due"
+
+
 def test_without_if_due_the_last_success_does_not_matter():
     add_run(ago=MINUTE)
 
@@ -384,7 +393,7 @@ def test_without_if_due_the_last_success_does_not_matter():
 
 def test_if_due_gives_the_lease_back_when_another_run_was_faster(monkeypatch):
     answers = iter([True, False])
-    monkeypatch.setattr(cleanup, "is_due", lambda using, now: next(answers))
+    monkeypatch.setattr(cleanup, "is_due", lambda *question: next(answers))
 
     assert cleanup.run(if_due=True).skipped == "not due"
     assert not CleanupRun.objects.exists()

@@ -71,14 +71,22 @@ def cutoff_at(now: datetime) -> datetime:
     return now - simplejwt.LEEWAY - conf.TOKENS_CLEANUP_MARGIN - conf.TOKENS_RETENTION
 
 
-def is_due(using: str, now: datetime) -> bool:
-    """Return whether the last success is older than TOKENS_CLEANUP_INTERVAL, or there is none."""
+def is_due(using: str, now: datetime, interval: timedelta | None = None) -> bool:
+    """Return whether the last success is older than the interval, or there is none.
+
+    ``interval`` is TOKENS_CLEANUP_INTERVAL if it is not given.
+    """
+    return not due_in(using, now, interval)
+
+
+def due_in(using: str, now: datetime, interval: timedelta | None = None) -> timedelta:
+    """Return how long it is until a run is due; zero if it is."""
     last = _last_success(using)
-    if last is None:
-        return True
     # A success in the future was recorded while the clock was wrong. The hour forgives one that
     # finished after ``now`` was read.
-    return not now - conf.TOKENS_CLEANUP_INTERVAL < last < now + timedelta(hours=1)
+    if last is None or last >= now + timedelta(hours=1):
+        return timedelta(0)
+    return max(last + (interval or conf.TOKENS_CLEANUP_INTERVAL) - now, timedelta(0))
 
 
 def preview(using: str | None = None) -> Preview:

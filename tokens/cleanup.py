@@ -82,6 +82,7 @@ def run(
     using: str | None = None,
     trigger: str = "command",
     if_due: bool = False,
+    interval: timedelta | None = None,
     batch_size: int | None = None,
     pause: float = 0.0,
     max_seconds: float | None = None,
@@ -90,10 +91,10 @@ def run(
 ) -> CleanupReport:
     """Remove expired entries, expired sessions and old run records; return what was done.
 
-    ``if_due`` runs only if the last success is older than TOKENS_CLEANUP_INTERVAL. A batch has
-    ``batch_size`` rows, or as many as fit into TOKENS_CLEANUP_BATCH_SECONDS. The run ends between
-    two batches after ``max_seconds`` or when ``stop`` is set. ``progress`` is called with the
-    number of rows after each batch.
+    ``if_due`` runs only if the last success is older than ``interval``, which is
+    TOKENS_CLEANUP_INTERVAL if it is not given. A batch has ``batch_size`` rows, or as many as fit
+    into TOKENS_CLEANUP_BATCH_SECONDS. The run ends between two batches after ``max_seconds`` or
+    when ``stop`` is set. ``progress`` is called with the number of rows after each batch.
 
     A database error that persists ends the run as "failed" and is in the report. It is raised if
     not even that can be recorded. Any other exception is recorded and raised.
@@ -102,7 +103,8 @@ def run(
         raise ValueError("batch_size must be at least 1.")
     using = using or blacklist.database()
     now = clock.database_now(using)
-    taken = _take(using, trigger=trigger, if_due=if_due, now=now)
+    due = partial(is_due, using, now, interval) if if_due else lambda: True
+    taken = _take(using, trigger=trigger, due=due, now=now)
     if isinstance(taken, str):
         return CleanupReport(SKIPPED, skipped=taken, started_at=now, cutoff=cutoff_at(now))
     work = _Work(
@@ -116,15 +118,15 @@ def run(
     return work.run()
 
 
-def _take(using: str, *, trigger: str, if_due: bool, now: datetime) -> lease.Lease | str:
+def _take(using: str, *, trigger: str, due: Callable[[], bool], now: datetime) -> lease.Lease | str:
     """Return the lease, or why this run has nothing to do."""
-    if if_due and not is_due(using, now):
+    if not due():
         return NOT_DUE
     taken = lease.take(using=using, trigger=trigger, now=now)
     if taken is None:
         logger.info("Token cleanup skipped: another run is at work")
         return RUNNING_ELSEWHERE
-    if if_due and not is_due(using, now):
+    if not due():
         # Another run has finished since the question was asked first.
         taken.cancel()
         return NOT_DUE

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from tokens.backlog import BACKLOG_LIMIT, Preview, Status
-from tokens.cleanup import NOT_DUE, RUNNING_ELSEWHERE, SKIPPED, CleanupReport
+from tokens.cleanup import NOT_DUE, RUNNING_ELSEWHERE, SKIPPED, CleanupReport, Outcome
 from tokens.schedule.installed import REPAIR, Crontab, State
 
 _SKIPPED = {
@@ -19,8 +19,9 @@ def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
         yield _SKIPPED[report.skipped or ""]
         return
     removed = f"{_entries(report.entries_removed)} and {_sessions(report.sessions_removed)}"
-    yield f"Removed {removed}." if report.removed else "Nothing to remove."
-    if verbosity >= 2:
+    nothing = "Nothing to remove." if report.outcome == Outcome.SUCCEEDED else "Removed nothing."
+    yield f"Removed {removed}." if report.removed else nothing
+    if verbosity >= 2 and report.cutoff:
         yield f"Expired before: {_moment(report.cutoff)}"
         yield f"Old records of runs removed: {report.runs_removed:,}"
         yield f"Batches: {report.batches:,}"
@@ -28,6 +29,11 @@ def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
         yield f"Started: {_moment(report.started_at)}"
         yield f"Took: {report.seconds:.2f} s, longest batch {report.longest_batch:.3f} s"
         yield f"Rows a second: {report.removed / max(report.seconds, 0.001):,.0f}"
+
+
+def stopped_early(report: CleanupReport) -> str:
+    """Return why a run ended before it was done, and what becomes of the rest."""
+    return f"Stopped early ({report.stopped}): rows are left, and the next run goes on."
 
 
 def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:

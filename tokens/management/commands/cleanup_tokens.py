@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import timedelta
 from types import FrameType
 from typing import Any
 
@@ -12,11 +13,12 @@ from django.db import Error
 
 from tokens import cleanup, retry
 from tokens.backlog import BACKLOG_LIMIT
+from tokens.cleanup import CleanupReport
 from tokens.conf import conf
 from tokens.schedule import installed
 
 from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
-from . import _cleanup_schedule
+from . import _cleanup_every, _cleanup_schedule
 from . import _cleanup_text as text
 
 ROWS_LEFT = 3
@@ -40,6 +42,11 @@ class Command(BaseCommand):
             "--check",
             action="store_true",
             help="Say when it last succeeded and what is waiting; exit with 1 if it is overdue.",
+        )
+        questions.add_argument(
+            "--every",
+            metavar="INTERVAL",
+            help="Go on until stopped, and run whenever it is due: 24h, 1h30m, 12:00:00 or PT24H.",
         )
         questions.add_argument(
             "--print-schedule",
@@ -72,6 +79,7 @@ class Command(BaseCommand):
         if options["print_schedule"] is not None:
             _cleanup_schedule.say(self, options)
             return
+        every = _cleanup_every.interval(options)
         limits = {
             "batch_size": _number(options, "batch_size", int, least=1, most=1_000_000),
             "pause": _number(options, "pause", float, least=0, most=3_600) or 0,
@@ -83,7 +91,7 @@ class Command(BaseCommand):
             elif options["check"]:
                 self._check(using, options)
             else:
-                self._clean_up(using, options, limits)
+                self._clean_up(using, options, limits, every)
         except Error as error:
             raise CommandError(
                 f"The database {using!r} can't be used ({retry.describe(error)})."
@@ -115,26 +123,39 @@ class Command(BaseCommand):
             cause = text.likely_cause(crontab)
             raise CommandError(f"The cleanup is overdue: {cause}", returncode=FAILED)
 
-    def _clean_up(self, using: str, options: dict[str, Any], limits: dict[str, Any]) -> None:
-        with _stopped_by_signals() as stop, self._progress(using, options) as progress:
-            report = cleanup.run(
-                using=using,
-                trigger=options.get("trigger") or "command",
-                if_due=options["if_due"],
-                stop=stop,
-                progress=progress,
-                **limits,
-            )
-        facts = asdict(report) | {"removed": report.removed}
-        lines = text.report_lines(report, verbosity=options["verbosity"])
-        answer(self, facts, lines, options)
+    def _clean_up(
+        self,
+        using: str,
+        options: dict[str, Any],
+        limits: dict[str, Any],
+        every: timedelta | None,
+    ) -> None:
+        trigger = options.get("trigger") or ("every" if every else "command")
+
+        def run(*, using: str, **more: Any) -> CleanupReport:
+            with self._progress(using, options) as progress:
+                return cleanup.run(
+                    using=using, trigger=trigger, progress=progress, **limits, **more
+                )
+
+        with _stopped_by_signals() as stop:
+            if every:
+                report = _cleanup_every.run(
+                    self, run, self._say, using=using, every=every, stop=stop, options=options
+                )
+            else:
+                report = run(using=using, if_due=options["if_due"], stop=stop)
+                self._say(report, options)
+        if report is None:
+            return
         if report.outcome == cleanup.Outcome.FAILED:
             raise CommandError(f"The cleanup failed: {report.error}", returncode=FAILED)
         if report.outcome == cleanup.Outcome.PARTIAL:
-            raise CommandError(
-                f"Stopped early ({report.stopped}): rows are left, and the next run goes on.",
-                returncode=ROWS_LEFT,
-            )
+            raise CommandError(text.stopped_early(report), returncode=ROWS_LEFT)
+
+    def _say(self, report: CleanupReport, options: dict[str, Any]) -> None:
+        facts = asdict(report) | {"removed": report.removed}
+        answer(self, facts, text.report_lines(report, verbosity=options["verbosity"]), options)
 
     @contextmanager
     def _progress(

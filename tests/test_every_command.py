@@ -1,0 +1,326 @@
+"""``cleanup_tokens --every``."""
+
+import io
+import json
+import signal
+import subprocess
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+
+from tokens import cleanup, retry
+from tokens.models import BlacklistEntry, CleanupRun
+from tokens.querysets import BlacklistQuerySet
+from tokens.schedule import periodic
+
+from .expiring import add_entries, add_run
+from .processes import command, environment, manage, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOUR = timedelta(hours=1)
+STARTED = "Cleaning up every 2 hours. Stop with Ctrl-C.\n"
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Run the command until it has waited ``waits`` times; give exit code and output."""
+
+    def run(*, waits=1, **options):
+        left = iter(range(waits - 1))
+
+        def sleep(loop, wait):
+            if next(left, None) is None:
+                loop._stop.set()
+
+        monkeypatch.setattr(periodic.Periodic, "_sleep", sleep)
+        out, err = io.StringIO(), io.StringIO()
+        try:
+            call_command(
+                "cleanup_tokens", **{"every": "2h", "stdout": out, "stderr": err} | options
+            )
+        except CommandError as error:
+            return error.returncode, out.getvalue(), f"{err.getvalue()}{error}"
+        return 0, out.getvalue(), err.getvalue()
+
+    return run
+
+
+def fail_once(monkeypatch):
+    """Let the first batch fail."""
+    monkeypatch.setattr(retry, "WAITS", ())
+    real, calls = BlacklistQuerySet.delete_batch, []
+
+    def delete_batch(self, cutoff, *, limit):
+        calls.append(limit)
+        if len(calls) == 1:
+            raise OperationalError("disk full")
+        return real(self, cutoff, limit=limit)
+
+    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
+
+
+# What it does and says
+
+
+def test_it_says_what_it_does_and_runs_at_once_when_due(call):
+    add_entries(3)
+
+    assert call() == (0, "Removed 3 expired entries and 0 expired sessions.\n", STARTED)
+    assert CleanupRun.objects.get().trigger == "every"
+
+
+def test_it_goes_by_its_own_interval(call, settings):
+    settings.TOKENS_CLEANUP_INTERVAL = 24 * HOUR
+    add_run(ago=2 * HOUR)
+
+    assert call()[1] == "Nothing to remove.\n"
+
+
+def test_that_nothing_is_due_is_said_once(call):
+    add_run(ago=HOUR)
+
+    assert call(waits=3) == (0, "", STARTED + "Not due yet: nothing done.\n")
+    assert call(waits=3, verbosity=2)[2].count("Not due yet") == 3
+
+
+def test_it_is_silent_at_verbosity_0(call):
+    add_entries(1)
+
+    assert call(verbosity=0) == (0, "", "")
+    assert not BlacklistEntry.objects.exists()
+
+
+def test_each_run_is_one_line_of_json(call, monkeypatch):
+    add_entries(2)
+    fail_once(monkeypatch)
+
+    code, out, _ = call(waits=3, format="json")
+
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [answer["outcome"] for answer in answers] == ["failed", "succeeded"]
+    assert [answer["removed"] for answer in answers] == [0, 2]
+
+
+def test_the_other_options_hold_for_each_run(call, monkeypatch):
+    add_entries(5)
+    seen = []
+    real = cleanup.run
+    monkeypatch.setattr(cleanup, "run", lambda **options: seen.append(options) or real(**options))
+
+    call(batch_size=2, pause=0.001, max_seconds=100, database="default", no_progress=True)
+
+    [options] = seen
+    assert (options["batch_size"], options["pause"], options["max_seconds"]) == (2, 0.001, 100)
+    assert options["if_due"]
+    assert options["using"] == "default"
+    assert CleanupRun.objects.get().batches == 3
+
+
+# Failing and stopping
+
+
+def test_a_failed_run_is_one_line_and_the_next_goes_on(call, monkeypatch):
+    add_entries(1)
+    fail_once(monkeypatch)
+
+    code, out, err = call(waits=2)
+
+    assert code == 0
+    assert out == "Removed nothing.\nRemoved 1 expired entry and 0 expired sessions.\n"
+    assert err == (
+        f"{STARTED}The cleanup failed: OperationalError: disk full. Trying again in 1 minute.\n"
+    )
+
+
+def test_time_that_is_over_is_one_line_and_the_rest_waits_for_the_interval(call):
+    add_entries(1)
+
+    code, out, err = call(max_seconds=0)
+
+    assert (code, out) == (0, "Removed nothing.\n")
+    assert err == (
+        f"{STARTED}Stopped early (out of time): rows are left, and the next run goes on.\n"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+def test_a_signal_in_a_run_ends_it_after_its_batch_with_3(call, monkeypatch, number):
+    add_entries(5)
+    before = signal.getsignal(number)
+    real = cleanup.run
+
+    def run(*, stop, **options):
+        def interrupt(_rows):
+            signal.raise_signal(number)
+            stop.wait(30)
+
+        return real(stop=stop, **options | {"progress": interrupt})
+
+    monkeypatch.setattr(cleanup, "run", run)
+
+    code, out, err = call(batch_size=2)
+
+    assert (code, out) == (3, "Removed 2 expired entries and 0 expired sessions.\n")
+    assert err == (
+        f"{STARTED}Stopped early (asked to stop): rows are left, and the next run goes on."
+    )
+    assert signal.getsignal(number) is before
+
+
+# Wrong input
+
+
+@pytest.mark.parametrize("value", ["90", "soon", "0s", "367d", "-5m", ""], ids=repr)
+def test_a_wrong_interval_is_one_line_and_2(call, value):
+    code, out, err = call(every=value)
+
+    assert (code, out) == (2, "")
+    assert err.startswith("--every: ")
+    assert "\n" not in err
+
+
+@pytest.mark.parametrize("other", ["--dry-run", "--check"])
+def test_it_goes_together_with_no_question(other):
+    done = manage("cleanup_tokens", "--every=24h", other)
+
+    assert done.returncode == 2
+    assert "not allowed with argument --every" in done.stderr
+
+
+def test_a_process_answers_a_wrong_interval_with_one_line_and_2():
+    done = manage("cleanup_tokens", "--every", "24")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("CommandError: --every: '24' has no unit: is it 24s, 24m or 24h?\n")
+
+
+# As a process
+
+
+@contextmanager
+def process(*options, **changes):
+    """Start ``cleanup_tokens --every 1s``, and end it with the test."""
+    child = subprocess.Popen(
+        command("cleanup_tokens", "--every", "1s", *options),
+        env=environment(**changes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def succeeded():
+    return CleanupRun.objects.filter(outcome="succeeded").count()
+
+
+def test_a_process_runs_again_and_again_and_ends_with_0():
+    add_entries(1)
+
+    with process("--format=json") as child:
+        wait_until(lambda: succeeded() == 1)
+        add_entries(2)
+        wait_until(lambda: succeeded() >= 2)
+        child.terminate()
+        out, err = child.communicate(timeout=30)
+
+    assert (child.returncode, err) == (0, "Cleaning up every second. Stop with Ctrl-C.\n")
+    assert [json.loads(line)["removed"] for line in out.splitlines()][:2] == [1, 2]
+    assert not CleanupRun.objects.exclude(slot=None).exists()
+
+
+def test_a_process_that_is_interrupted_in_a_run_ends_with_3():
+    add_entries(6)
+
+    with process("--batch-size=2", "--pause=3600") as child:
+        wait_until(lambda: BlacklistEntry.objects.count() == 4)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=30)
+
+    assert child.returncode == 3
+    assert out == "Removed 2 expired entries and 0 expired sessions.\n"
+    assert err.splitlines()[1:] == [
+        "CommandError: Stopped early (asked to stop): rows are left, and the next run goes on."
+    ]
+    run = CleanupRun.objects.get()
+    assert (run.outcome, run.slot) == ("partial", None)
+
+
+@contextmanager
+def table_away():
+    """Rename the table of the runs meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tokens_cleanuprun RENAME TO tokens_cleanuprun_away")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE tokens_cleanuprun_away RENAME TO tokens_cleanuprun")
+
+
+def test_a_process_survives_a_broken_database_says_so_and_goes_on_after_the_repair():
+    add_entries(1)
+
+    with process() as child:
+        with table_away():
+            lines = [child.stderr.readline() for _ in range(5)]
+        wait_until(lambda: succeeded() == 1)
+        child.terminate()
+        child.communicate(timeout=30)
+
+    assert lines[0] == "Cleaning up every second. Stop with Ctrl-C.\n"
+    assert sum(line.startswith("The cleanup failed: ") for line in lines) == 2
+    assert sum("ERROR tokens Scheduled token cleanup failed: " in line for line in lines) == 2
+    assert "tokens_cleanuprun" in "".join(lines)
+    assert "Traceback" not in "".join(lines)
+    assert child.returncode == 0
+    assert not BlacklistEntry.objects.exists()
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="needs a database that is a file")
+def test_a_process_waits_for_a_database_that_is_not_there_yet(tmp_path):
+    folder = tmp_path / "later"
+    url = f"sqlite:///{folder}/db.sqlite3"
+
+    with process(DATABASE_URL=url) as child:
+        lines = [child.stderr.readline() for _ in range(3)]
+        folder.mkdir()
+        assert manage("migrate", "-v0", DATABASE_URL=url).returncode == 0
+        first = child.stdout.readline()
+        while first == "Removed nothing.\n":
+            first = child.stdout.readline()
+        child.terminate()
+        child.communicate(timeout=30)
+
+    assert "unable to open database file. Trying again in 1 second." in lines[2]
+    assert first == "Nothing to remove.\n"
+    assert child.returncode == 0
+
+
+def test_a_process_that_was_killed_in_a_run_is_taken_over():
+    add_entries(6)
+
+    with process("--batch-size=2", "--pause=3600") as child:
+        wait_until(lambda: BlacklistEntry.objects.count() == 4)
+        child.kill()
+
+    with process() as child:
+        wait_until(lambda: "Another cleanup is at work" in child.stderr.readline())
+        # As if its lease of ten minutes were over.
+        CleanupRun.objects.update(heartbeat_at=CleanupRun.objects.get().started_at - HOUR)
+        wait_until(lambda: succeeded() == 1)
+        child.terminate()
+        child.communicate(timeout=30)
+
+    assert child.returncode == 0
+    assert not BlacklistEntry.objects.exists()
+    assert CleanupRun.objects.earliest("pk").outcome == "abandoned"

@@ -1,0 +1,203 @@
+"""The whole way of the cleanup in a server: through the ASGI application, on the real database."""
+
+import asyncio
+import logging
+import threading
+import time
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from django.db import OperationalError, connections
+
+from project.asgi import application as django_application
+from tokens import cleanup, clock, retry
+from tokens.models import BlacklistEntry, CleanupRun
+from tokens.querysets import BlacklistQuerySet
+from tokens.schedule import periodic
+from tokens.schedule.lifespan import CleanupLifespan
+
+from .asgi import Server, serving, until
+from .expiring import IN_A_WHILE, add_entries, add_run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Ask again soon, where hours would pass otherwise."""
+    monkeypatch.setattr(periodic, "_SHORTEST", timedelta(milliseconds=20))
+    monkeypatch.setattr(periodic, "_FIRST_RETRY", timedelta(milliseconds=20))
+
+
+@pytest.fixture
+def slow_batches(monkeypatch):
+    """An event that is set when a batch is at work, which then takes a while."""
+    at_work = threading.Event()
+    real = BlacklistQuerySet.delete_batch
+
+    def delete_batch(self, cutoff, *, limit):
+        at_work.set()
+        time.sleep(0.5)
+        return real(self, cutoff, limit=limit)
+
+    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
+    return at_work
+
+
+def asked(question):
+    """Return the question, to be asked in a thread that keeps no connection."""
+
+    def ask():
+        try:
+            return question()
+        finally:
+            connections.close_all()
+
+    return ask
+
+
+def outcomes():
+    return list(CleanupRun.objects.order_by("pk").values_list("outcome", flat=True))
+
+
+def served(work, *, application=django_application):
+    """Serve the application while ``work``, a coroutine function of its client, goes on."""
+
+    async def main():
+        async with serving(application) as client:
+            await work(client)
+
+    asyncio.run(main())
+
+
+def test_it_starts_with_the_application(caplog):
+    caplog.set_level(logging.INFO, "tokens")
+    add_entries(3)
+    add_entries(2, ends=IN_A_WHILE)
+
+    async def work(client):
+        await until(asked(lambda: outcomes() == ["succeeded"]))
+
+    served(work)
+
+    assert BlacklistEntry.objects.count() == 2
+    assert CleanupRun.objects.get().trigger == "lifespan"
+    assert caplog.messages == [
+        "Starting background task for token cleanup...",
+        "Token cleanup task started. Will run every 24 hours.",
+        "Running scheduled token cleanup...",
+        "Scheduled cleanup completed: removed 3 expired token(s)",
+        "Token cleanup task stopped.",
+    ]
+
+
+def test_it_runs_at_the_interval(settings):
+    settings.TOKENS_CLEANUP_INTERVAL = timedelta(milliseconds=50)
+
+    async def work(client):
+        for count in (1, 2, 3):
+            await asyncio.to_thread(asked(lambda: add_entries(1)))
+            await until(asked(lambda: not BlacklistEntry.objects.exists()))
+            assert len(await asyncio.to_thread(asked(outcomes))) >= count
+
+    served(work)
+
+    assert set(outcomes()) == {"succeeded"}
+    moments = CleanupRun.objects.order_by("pk").values_list("started_at", "finished_at")
+    for (_, finished), (started, _) in zip(moments, list(moments)[1:], strict=False):
+        assert started - finished >= timedelta(milliseconds=49)
+
+
+def test_it_does_not_run_again_because_the_application_was_restarted():
+    add_run(ago=DAY / 2)
+    add_entries(1)
+
+    async def work(client):
+        await asyncio.sleep(0.3)
+
+    served(work)
+    served(work)
+
+    assert CleanupRun.objects.count() == 1
+    assert BlacklistEntry.objects.exists()
+
+
+def test_it_survives_errors(monkeypatch, caplog):
+    add_entries(1)
+    monkeypatch.setattr(retry, "WAITS", ())
+    patch = pytest.MonkeyPatch()
+
+    def fail(self, cutoff, *, limit):
+        raise OperationalError("disk full")
+
+    patch.setattr(BlacklistQuerySet, "delete_batch", fail)
+
+    async def work(client):
+        await until(asked(lambda: len(outcomes()) >= 2))
+        assert (await client.get("/health/")).status_code == 200
+        patch.undo()
+        await until(asked(lambda: outcomes()[-1] == "succeeded"))
+
+    served(work)
+
+    assert set(outcomes()[:-1]) == {"failed"}
+    assert not BlacklistEntry.objects.exists()
+    assert "Scheduled token cleanup failed: OperationalError: disk full." in caplog.text
+
+
+def test_it_respects_a_custom_interval(caplog):
+    caplog.set_level(logging.INFO, "tokens")
+    add_run(ago=2 * DAY)
+    custom = CleanupLifespan(django_application.application, interval="3d")
+
+    async def work(client):
+        await asyncio.sleep(0.3)
+        assert len(await asyncio.to_thread(asked(outcomes))) == 1
+        await asyncio.to_thread(
+            asked(lambda: CleanupRun.objects.update(finished_at=clock.now() - 3 * DAY))
+        )
+
+    served(work, application=custom)
+    assert CleanupRun.objects.count() == 1
+    assert "Token cleanup task started. Will run every 3 days." in caplog.messages
+
+    async def wait_for_it(client):
+        await until(asked(lambda: CleanupRun.objects.count() == 2))
+
+    served(wait_for_it, application=custom)
+
+
+def test_it_is_cancelled_gracefully_in_the_middle_of_a_run(slow_batches, monkeypatch):
+    monkeypatch.setattr(cleanup, "run", partial(cleanup.run, batch_size=2))
+    add_entries(5)
+
+    async def main():
+        server = Server(django_application)
+        await server.tell("startup")
+        await asyncio.to_thread(slow_batches.wait, 20)
+        assert (await server.tell("shutdown"))["type"] == "lifespan.shutdown.complete"
+
+    asyncio.run(main())
+
+    run = CleanupRun.objects.get()
+    assert (run.outcome, run.slot, run.entries_removed) == ("partial", None, 2)
+    assert BlacklistEntry.objects.count() == 3
+
+
+def test_health_and_root_answer_while_it_runs(slow_batches):
+    add_entries(10)
+
+    async def work(client):
+        await asyncio.to_thread(slow_batches.wait, 20)
+        for path in ("/", "/health/"):
+            answer = await client.get(path)
+            assert answer.status_code == 200
+        assert answer.json()["cleanup"]["last_success"] is None
+        assert await asyncio.to_thread(asked(outcomes)) == ["running"]
+        await until(asked(lambda: outcomes() == ["succeeded"]))
+        assert (await client.get("/health/")).json()["cleanup"]["last_success"] is not None
+
+    served(work)

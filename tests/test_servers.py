@@ -1,0 +1,147 @@
+"""Real ASGI servers as child processes, each on the test's database."""
+
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+
+import httpx
+import pytest
+
+from project.settings import BASE_DIR
+from tokens import cleanup
+from tokens.models import BlacklistEntry, CleanupRun
+
+from .expiring import IN_A_WHILE, add_entries
+from .processes import environment, wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SERVERS = {
+    "uvicorn": "-m uvicorn --workers {workers} --host 127.0.0.1 --port {port} {app}",
+    "hypercorn": "-m hypercorn --workers {workers} --bind 127.0.0.1:{port} {app}",
+    "gunicorn": "-m gunicorn --no-control-socket --workers {workers} --bind 127.0.0.1:{port}"
+    " --worker-class uvicorn_worker.UvicornWorker {app}",
+    "gunicorn's own": "-m gunicorn --no-control-socket --workers {workers}"
+    " --bind 127.0.0.1:{port} --worker-class asgi {app}",
+}
+# Hypercorn 0.18 waits for the first worker that stops, and kills the others.
+WORKERS = {"uvicorn": 3, "hypercorn": 2, "gunicorn": 2, "gunicorn's own": 2}
+
+
+class Server:
+    def __init__(self, child, port, log):
+        self.child, self._log = child, log
+        self._url = f"http://127.0.0.1:{port}"
+
+    @property
+    def log(self):
+        return self._log.read_text()
+
+    def get(self, path):
+        return httpx.get(self._url + path, timeout=20)
+
+    def answers(self):
+        assert self.child.poll() is None, self.log
+        with suppress(httpx.TransportError):
+            return self.get("/").status_code == 200
+        return False
+
+    def terminate(self):
+        """End the server as its supervisor does; return its exit status."""
+        self.child.send_signal(signal.SIGTERM)
+        return self.child.wait(30)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start a server, and end it with the test."""
+
+    @contextmanager
+    def start(name, *, workers=1, app="project.asgi:application", **changes):
+        port, log = free_port(), tmp_path / "log"
+        arguments = SERVERS[name].format(port=port, app=app, workers=workers).split()
+        with (
+            log.open("w") as output,
+            subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=BASE_DIR,
+                env=environment(LOG_LEVEL="INFO", **changes),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A group of its own, so that no worker outlives a test that fails.
+                start_new_session=True,
+            ) as child,
+        ):
+            server = Server(child, port, log)
+            try:
+                yield server
+            finally:
+                if child.poll() is None:
+                    server.terminate()
+
+    return start
+
+
+def count(text, log):
+    return sum(text in line for line in log.splitlines())
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve, name):
+    add_entries(2_500)
+    add_entries(5, ends=IN_A_WHILE)
+
+    with serve(name, workers=WORKERS[name]) as server:
+        wait_until(server.answers)
+        wait_until(lambda: count("Token cleanup task started", server.log) == WORKERS[name])
+        wait_until(lambda: CleanupRun.objects.filter(outcome="succeeded").exists())
+        assert server.get("/health/").json()["cleanup"]["last_success"] is not None
+        status = server.terminate()
+
+    assert BlacklistEntry.objects.count() == 5
+    run = CleanupRun.objects.get()
+    assert (run.trigger, run.outcome, run.slot) == ("lifespan", "succeeded", None)
+    assert run.entries_removed == 2_500
+    assert status == 0, server.log
+    stopped = count("Token cleanup task stopped.", server.log)
+    assert stopped == WORKERS[name] or (name == "hypercorn" and stopped)
+    assert count("Will run every 24 hours.", server.log) == WORKERS[name]
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(serve, name):
+    add_entries(200)
+
+    workers = 1 if name == "hypercorn" else WORKERS[name]
+    with serve(name, workers=workers, app="tests.slow_server:application") as server:
+        wait_until(lambda: BlacklistEntry.objects.count() < 200)
+        assert server.answers()
+        assert server.get("/health/").json()["cleanup"]["last_success"] is None
+        assert CleanupRun.objects.get().outcome == "running"
+        status = server.terminate()
+
+    assert status == 0, server.log
+    run = CleanupRun.objects.get()
+    assert (run.outcome, run.slot) == ("partial", None)
+    assert BlacklistEntry.objects.count() > 180
+    assert cleanup.run(if_due=True).outcome == "succeeded"
+
+
+def test_a_server_can_be_told_to_leave_the_cleanup_to_others(serve):
+    add_entries(1)
+
+    with serve("hypercorn", CLEANUP_IN_SERVER="0") as server:
+        wait_until(server.answers)
+        assert server.terminate() == 0
+
+    assert "token cleanup" not in server.log
+    assert not CleanupRun.objects.exists()

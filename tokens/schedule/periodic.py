@@ -1,0 +1,140 @@
+"""One loop for every process that cleans up by itself: servers, and ``cleanup_tokens --every``.
+
+The database says when a run is due, not a timer: a restart does not reset anything, and where
+somebody else has cleaned up meanwhile, nothing is done until the interval has passed since then.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from time import monotonic
+from typing import Protocol
+
+from django.db import Error, connections
+
+from .. import backlog, blacklist, cleanup, clock, lease, retry
+from ..cleanup import CleanupReport
+from ..conf import conf
+from . import durations
+
+logger = logging.getLogger("tokens")
+
+HOUR = timedelta(hours=1)
+
+# How long to wait after a first failed run; doubled with each one that follows.
+_FIRST_RETRY = timedelta(minutes=1)
+_SHORTEST = timedelta(seconds=1)
+
+# The part of a wait by which processes that were started together drift apart, up to a minute.
+_JITTER, _LONGEST_JITTER = 0.05, timedelta(minutes=1)
+
+
+class CleanUp(Protocol):
+    """``cleanup.run``, or a function around it."""
+
+    def __call__(
+        self, *, using: str, if_due: bool, interval: timedelta, stop: threading.Event
+    ) -> CleanupReport: ...
+
+
+class Periodic:
+    """Clean up whenever it is due, until ``stop`` is set.
+
+    ``interval`` is TOKENS_CLEANUP_INTERVAL, read each time, if it is not given. ``told`` is called
+    after each attempt with its report and with how long the next one is away; an attempt that
+    found nothing due has a report, too.
+    """
+
+    def __init__(
+        self,
+        clean_up: CleanUp,
+        *,
+        stop: threading.Event,
+        using: str | None = None,
+        interval: timedelta | None = None,
+        told: Callable[[CleanupReport, timedelta], object] = lambda _report, _wait: None,
+    ) -> None:
+        self._clean_up, self._stop, self._told = clean_up, stop, told
+        self._using = using or blacklist.database()
+        self._given = interval
+        self._retry = _FIRST_RETRY
+
+    @property
+    def _interval(self) -> timedelta:
+        return self._given or conf.TOKENS_CLEANUP_INTERVAL
+
+    def run(self) -> CleanupReport | None:
+        """Return, once stopped, the report of the run that was under way; None if none was.
+
+        A failed run is logged and tried again: no Exception ends this, only the event.
+        """
+        logger.info(
+            "Token cleanup task started. Will run %s.",
+            durations.every(self._interval),
+            extra={"event": "task_started"},
+        )
+        report = None
+        try:
+            while not self._stop.is_set():
+                report, wait = self._attempt()
+                self._told(report, wait)
+                if not self._stop.is_set():
+                    report = None
+                    self._sleep(wait)
+        finally:
+            logger.info("Token cleanup task stopped.", extra={"event": "task_stopped"})
+        return report
+
+    def _attempt(self) -> tuple[CleanupReport, timedelta]:
+        """Clean up if it is due; return the report and how long to wait now."""
+        unexpected = None
+        try:
+            try:
+                report = self._clean_up(
+                    using=self._using, if_due=True, interval=self._interval, stop=self._stop
+                )
+                wait = self._wait_after(report)
+            finally:
+                # Nothing is asked for a long time: nobody holds a connection for that.
+                connections.close_all()
+        except Exception as error:  # noqa: BLE001
+            report = CleanupReport(cleanup.Outcome.FAILED, error=retry.describe(error))
+            unexpected = None if isinstance(error, Error) else error
+        if report.outcome == cleanup.Outcome.FAILED:
+            return report, self._wait_after_failure(report, unexpected)
+        self._retry = _FIRST_RETRY
+        return report, wait
+
+    def _wait_after(self, report: CleanupReport) -> timedelta:
+        if report.skipped == cleanup.RUNNING_ELSEWHERE or report.stopped == cleanup.LEASE_LOST:
+            # That other run may be killed: then its lease runs out.
+            return min(self._interval, lease.LEASE)
+        if report.outcome == cleanup.Outcome.PARTIAL:
+            return self._interval
+        # Asked again at least once an hour: clocks are set, and somebody else may succeed.
+        if report.outcome == cleanup.Outcome.SUCCEEDED:
+            return min(self._interval, HOUR)
+        now = clock.database_now(self._using)
+        return min(backlog.due_in(self._using, now, self._interval), HOUR)
+
+    def _wait_after_failure(self, report: CleanupReport, error: Exception | None) -> timedelta:
+        wait = min(self._retry, self._interval)
+        self._retry = min(self._retry * 2, HOUR)
+        logger.error(
+            "Scheduled token cleanup failed: %s. Trying again in %s.",
+            report.error,
+            durations.words(wait),
+            exc_info=error,
+            extra={"event": "task_failed"},
+        )
+        return wait
+
+    def _sleep(self, wait: timedelta) -> None:
+        wait = max(wait, _SHORTEST)
+        wait += random.random() * min(wait * _JITTER, _LONGEST_JITTER)  # noqa: S311
+        until = monotonic() + wait.total_seconds()
+        # In slices, because some systems refuse to wait for weeks.
+        while (seconds := until - monotonic()) > 0 and not self._stop.is_set():
+            self._stop.wait(min(seconds, HOUR.total_seconds()))
