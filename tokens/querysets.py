@@ -26,20 +26,27 @@ class ExpiringQuerySet(models.QuerySet[M]):
         """Return the rows that ended before ``cutoff``."""
         return self.filter(expires_at__lt=cutoff)
 
+    def deletes_instances(self) -> bool:
+        """Return whether rows are loaded and deleted by the ORM, which is slow.
+
+        So it is where somebody listens to Django's delete signals, another model points here, or
+        the database is one that we do not know: being correct matters more than being fast.
+        """
+        known = connections[self.db].vendor in _DELETE_BATCH
+        return not known or not Collector(using=self.db).can_fast_delete(self)
+
     def delete_batch(self, cutoff: datetime, *, limit: int) -> int:
         """Delete at most ``limit`` expired rows, oldest first, and return how many went.
 
-        One statement along the index on ``expires_at``, without loading a row. Where somebody
-        listens to Django's delete signals, another model points here, or the database is one
-        that we do not know, the ORM deletes instead: being correct matters more than being fast.
-        Works on whole tables only, and in the transaction of the caller.
+        One statement along the index on ``expires_at``, without loading a row. Works on whole
+        tables only, and in the transaction of the caller.
         """
         if self.query.is_sliced or self.query.where:
             raise TypeError("delete_batch() deletes from a whole table, not from a selection.")
-        connection = connections[self.db]
-        sql = _DELETE_BATCH.get(connection.vendor)
-        if sql is None or not Collector(using=self.db).can_fast_delete(self):
+        if self.deletes_instances():
             return self._delete_instances(cutoff, limit)
+        connection = connections[self.db]
+        sql = _DELETE_BATCH[connection.vendor]
         table = connection.ops.quote_name(self.model._meta.db_table)
         value = connection.ops.adapt_datetimefield_value(cutoff)
         with connection.cursor() as cursor:
