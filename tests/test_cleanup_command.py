@@ -105,6 +105,10 @@ def test_its_json_has_stable_keys():
         "started_at",
         "cutoff",
         "error",
+        "oldest_left",
+        "rows_left",
+        "run_id",
+        "trigger",
         "removed",
     ]
     assert (answer["outcome"], answer["removed"]) == ("succeeded", 2)
@@ -198,8 +202,13 @@ def test_a_check_answers_json():
         "last_outcome",
         "next_due",
         "overdue",
+        "falling_behind",
+        "catches_up_at",
         "backlog",
         "oldest_expired",
+        "removed_per_run",
+        "removed_per_day",
+        "added_per_day",
         "clock_difference",
     ]
 

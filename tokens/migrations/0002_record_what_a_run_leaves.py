@@ -4,24 +4,23 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('tokens', '0001_initial'),
+        ("tokens", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='cleanuprun',
-            name='oldest_left',
-            field=models.DateTimeField(blank=True, null=True, verbose_name='oldest row left'),
+            model_name="cleanuprun",
+            name="oldest_left",
+            field=models.DateTimeField(blank=True, null=True, verbose_name="oldest row left"),
         ),
         migrations.AddField(
-            model_name='cleanuprun',
-            name='rows_left',
-            field=models.PositiveBigIntegerField(blank=True, null=True, verbose_name='rows left'),
+            model_name="cleanuprun",
+            name="rows_left",
+            field=models.PositiveBigIntegerField(blank=True, null=True, verbose_name="rows left"),
         ),
         migrations.AddIndex(
-            model_name='cleanuprun',
-            index=models.Index(fields=['started_at'], name='tokens_run_started'),
+            model_name="cleanuprun",
+            index=models.Index(fields=["started_at"], name="tokens_run_started"),
         ),
     ]

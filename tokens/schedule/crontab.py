@@ -17,7 +17,11 @@ def tick() -> None:
     try:
         call_command("cleanup_tokens", if_due=True, trigger="crontab", verbosity=0)
     except BaseException as error:
-        logger.error("Scheduled token cleanup failed: %s", error, extra={"event": "tick_failed"})
+        logger.error(
+            "Scheduled token cleanup failed: %s",
+            error,
+            extra={"event": "tick_failed", "trigger": "crontab", "error": str(error)},
+        )
         _fail_the_process(f"cleanup_tokens: {error}")
         raise
 

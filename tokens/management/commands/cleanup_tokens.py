@@ -23,8 +23,8 @@ ROWS_LEFT = 3
 class Command(BaseCommand):
     help = (
         "Removes blacklist entries and sessions that have expired. Exits with 0 when it is done,"
-        " not due, or another run is at work; 1 when it failed or is overdue; 2 when an option"
-        " is wrong; 3 when it was stopped and rows are left."
+        " not due, or another run is at work; 1 when it failed, is overdue or falling behind; 2"
+        " when an option is wrong; 3 when it was stopped and rows are left."
     )
     # For Python only: what the record of the run says started it.
     stealth_options = ("trigger",)
@@ -37,7 +37,8 @@ class Command(BaseCommand):
         questions.add_argument(
             "--check",
             action="store_true",
-            help="Say when it last succeeded and what is waiting; exit with 1 if it is overdue.",
+            help="Say when it last succeeded, what is waiting and whether it keeps up; exit with 1"
+            " if it is overdue or falling behind.",
         )
         parser.add_argument(
             "--if-due",
@@ -95,8 +96,8 @@ class Command(BaseCommand):
                 f"This host's clock is {status.clock_difference:+.0f} s off the database's:"
                 f" more than half of TOKENS_CLEANUP_MARGIN ({margin:.0f} s)."
             )
-        if status.overdue:
-            raise CommandError("The cleanup is overdue: is it scheduled?", returncode=FAILED)
+        if (complaint := text.complaint(status)) is not None:
+            raise CommandError(complaint, returncode=FAILED)
 
     def _clean_up(self, using: str, options: dict[str, Any], limits: dict[str, Any]) -> None:
         with _stopped_by_signals() as stop, self._progress(using, options) as progress:
@@ -114,10 +115,7 @@ class Command(BaseCommand):
         if report.outcome == cleanup.Outcome.FAILED:
             raise CommandError(f"The cleanup failed: {report.error}", returncode=FAILED)
         if report.outcome == cleanup.Outcome.PARTIAL:
-            raise CommandError(
-                f"Stopped early ({report.stopped}): rows are left, and the next run goes on.",
-                returncode=ROWS_LEFT,
-            )
+            raise CommandError(text.left_line(report), returncode=ROWS_LEFT)
 
     @contextmanager
     def _progress(
