@@ -7,12 +7,14 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from tokens import cleanup
+from tokens.metrics import registry
 from tokens.models import CleanupRun
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,14 @@ def health(request: HttpRequest) -> JsonResponse:
     body = {"status": state.verdict, "database": "ok", "cleanup": asdict(state)}
     strict = request.GET.get("strict", "") not in ("", "0")
     return JsonResponse(body, status=503 if strict and state.verdict != "ok" else 200)
+
+
+@require_safe
+@never_cache
+@transaction.non_atomic_requests
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Give Prometheus the state of the cleanup; like ``health`` it tells nobody a secret."""
+    return HttpResponse(generate_latest(registry()), content_type=CONTENT_TYPE_LATEST)
 
 
 class MeSerializer(serializers.Serializer[dict[str, str]]):

@@ -30,8 +30,8 @@ def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
         yield f"Rows a second: {report.removed / max(report.seconds, 0.001):,.0f}"
 
 
-def left_line(report: CleanupReport) -> str:
-    """Return that a run stopped early, and what it left."""
+def stopped_early(report: CleanupReport) -> str:
+    """Return why a run ended before it was done, and what becomes of the rest."""
     left = "rows are left"
     if report.rows_left is not None:
         more = " or more" if report.rows_left >= LEFT_LIMIT else ""
@@ -93,21 +93,21 @@ def _about(number: float) -> str:
     return f"{round(number, -digits):,.0f}"
 
 
-def complaint(status: Status) -> str | None:
-    """Return what is wrong with the cleanup, or None."""
+def complaint(status: Status, *, cause: str) -> str | None:
+    """Return what is wrong with the cleanup, or None; ``cause`` is why it may not have run."""
     if not status.falling_behind:
-        return f"The cleanup is overdue: {_why_overdue(status)}" if status.overdue else None
+        cause = _LAST_RUN.get(status.last_outcome or "", cause)
+        return f"The cleanup is overdue: {cause}" if status.overdue else None
     what = "overdue and falling behind" if status.overdue else "falling behind"
     return f"The cleanup is {what}: more expires than it removes."
 
 
-def _why_overdue(status: Status) -> str:
-    return {
-        Outcome.RUNNING: "a run is at work.",
-        Outcome.PARTIAL: "its last run stopped early.",
-        Outcome.FAILED: "its last run failed.",
-        Outcome.ABANDONED: "its last run did not come to its end.",
-    }.get(Outcome(status.last_outcome or Outcome.SUCCEEDED), "is it scheduled?")
+_LAST_RUN: dict[str, str] = {
+    Outcome.RUNNING: "a run is at work.",
+    Outcome.PARTIAL: "its last run stopped early.",
+    Outcome.FAILED: "its last run failed.",
+    Outcome.ABANDONED: "its last run did not come to its end.",
+}
 
 
 def _entries(count: int) -> str:

@@ -14,6 +14,7 @@ from tokens import cleanup, retry
 from tokens.backlog import BACKLOG_LIMIT
 from tokens.conf import conf
 
+from ..metrics_file import written
 from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
 from . import _cleanup_text as text
 
@@ -58,6 +59,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-seconds", metavar="S", help="Stop after this long; the next run goes on."
         )
+        parser.add_argument(
+            "--metrics-file",
+            metavar="PATH",
+            help="Write the state at the end, for the textfile collector of Prometheus'"
+            " node_exporter. Not with --dry-run.",
+        )
         add_common_arguments(parser)
 
     def handle(self, **options: Any) -> None:
@@ -67,13 +74,15 @@ class Command(BaseCommand):
             "pause": _number(options, "pause", float, least=0, most=3_600) or 0,
             "max_seconds": _number(options, "max_seconds", float, least=0, most=31_536_000),
         }
+        metrics_file = None if options["dry_run"] else options["metrics_file"]
         try:
-            if options["dry_run"]:
-                self._preview(using, options)
-            elif options["check"]:
-                self._check(using, options)
-            else:
-                self._clean_up(using, options, limits)
+            with written(self, metrics_file, using=using):
+                if options["dry_run"]:
+                    self._preview(using, options)
+                elif options["check"]:
+                    self._check(using, options)
+                else:
+                    self._clean_up(using, options, limits)
         except Error as error:
             raise CommandError(
                 f"The database {using!r} can't be used ({retry.describe(error)})."
@@ -96,7 +105,7 @@ class Command(BaseCommand):
                 f"This host's clock is {status.clock_difference:+.0f} s off the database's:"
                 f" more than half of TOKENS_CLEANUP_MARGIN ({margin:.0f} s)."
             )
-        if (complaint := text.complaint(status)) is not None:
+        if (complaint := text.complaint(status, cause="is it scheduled?")) is not None:
             raise CommandError(complaint, returncode=FAILED)
 
     def _clean_up(self, using: str, options: dict[str, Any], limits: dict[str, Any]) -> None:
@@ -115,7 +124,7 @@ class Command(BaseCommand):
         if report.outcome == cleanup.Outcome.FAILED:
             raise CommandError(f"The cleanup failed: {report.error}", returncode=FAILED)
         if report.outcome == cleanup.Outcome.PARTIAL:
-            raise CommandError(text.left_line(report), returncode=ROWS_LEFT)
+            raise CommandError(text.stopped_early(report), returncode=ROWS_LEFT)
 
     @contextmanager
     def _progress(
