@@ -112,8 +112,8 @@ def _read(using: str) -> list[_Sample]:
     A thread that serves one scrape and ends would not close it.
     """
     connection = connections[using]
-    connection.close_if_unusable_or_obsolete()
     was_open = connection.connection is not None
+    connection.close_if_unusable_or_obsolete()
     try:
         return [
             (_UP, (), 1),

@@ -21,7 +21,13 @@ def written(command: BaseCommand, path: str | None, *, using: str) -> Iterator[N
         yield
         return
     _check(path)
-    from tokens.metrics import write_textfile
+    try:
+        from ..metrics import write_textfile
+    except ImportError as error:
+        raise CommandError(
+            '--metrics-file needs prometheus_client: pip install "django-token-blacklist[metrics]"',
+            returncode=USAGE,
+        ) from error
 
     def write(**_of_the_signal: object) -> None:
         write_textfile(path, using=using)
@@ -57,14 +63,7 @@ def _check(path: str) -> None:
     elif not os.access(directory, os.W_OK):
         problem = f"nobody may write into {str(directory)!r} as this user."
     else:
-        try:
-            import prometheus_client  # noqa: F401
-        except ImportError:
-            problem = (
-                'prometheus_client is not installed: pip install "django-token-blacklist[metrics]"'
-            )
-        else:
-            return
+        return
     raise CommandError(f"--metrics-file: {problem}", returncode=USAGE)
 
 
