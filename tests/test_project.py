@@ -22,7 +22,7 @@ from tokens.querysets import RunQuerySet
 def test_the_home_page_is_for_anybody_and_leads_on(client):
     answer = client.get("/")
     assert answer.status_code == 200
-    for url in ("/admin/", "/api/docs/", "/api/schema/", "/health/"):
+    for url in ("/admin/", "/api/docs/", "/api/schema/", "/health/", "/metrics/"):
         assert f'href="{url}"' in answer.text
     assert "http://testserver/api/logout/" in answer.text
     assert "has not run yet" in answer.text
