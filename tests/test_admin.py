@@ -467,6 +467,11 @@ def test_the_list_of_runs_warns_when_the_cleanup_does_not_do_its_work(viewer):
     assert behind not in text
 
     make_entry(expires_at=clock.now() - timedelta(days=3))
+    for _ in range(2):  # what was shown does not pile up
+        text = viewer.get(page("cleanuprun")).text
+        assert text.count(overdue) == 1
+        assert behind not in text
+
     for days in (3, 1):
         started = clock.now() - timedelta(days=days)
         oldest = started - timedelta(days=4)
@@ -474,8 +479,7 @@ def test_the_list_of_runs_warns_when_the_cleanup_does_not_do_its_work(viewer):
 
     text = viewer.get(page("cleanuprun")).text
     assert behind in text
-    assert text.count(overdue) == 1
-    assert viewer.get(page("cleanuprun")).text.count(overdue) == 1
+    assert overdue not in text
 
 
 @pytest.mark.parametrize("model", ["tokensession", "cleanuprun"])

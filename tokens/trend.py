@@ -29,7 +29,7 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How many rows go and come. None where too little is known."""
+    """How many rows go and come, to a tenth. None where too little is known."""
 
     removed_per_run: float | None = None
     removed_per_day: float | None = None
@@ -63,7 +63,7 @@ def rates(
     # The time since the newest run counts only once the next one is due.
     until = max(filter(None, (ended["newest"], now - due)))
     return Rates(
-        removed_per_run=ended["removed"] / ended["runs"] if ended["runs"] else None,
+        removed_per_run=round(ended["removed"] / ended["runs"], 1) if ended["runs"] else None,
         removed_per_day=_per_day(ended["removed"], until - since.started_at),
         added_per_day=_added_per_day(later, since, now=now, backlog=backlog),
     )
@@ -92,7 +92,7 @@ def _added_per_day(
 
 
 def _per_day(rows: int, span: timedelta) -> float | None:
-    return rows / (span / _DAY) if span >= _SHORTEST else None
+    return round(rows / (span / _DAY), 1) if span >= _SHORTEST else None
 
 
 def prospect(

@@ -58,11 +58,11 @@ class CleanupRunAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         state = status()
-        if state.overdue:
-            self.message_user(request, _("The cleanup is overdue."), messages.WARNING)
         if state.falling_behind:
             text = _("The cleanup is falling behind: more expires than it removes.")
             self.message_user(request, text, messages.WARNING)
+        elif state.overdue:
+            self.message_user(request, _("The cleanup is overdue."), messages.WARNING)
         return super().changelist_view(request, extra_context)
 
     started = moment("started_at", _("started at"))
