@@ -2,9 +2,12 @@
 
 import json
 import logging
+import re
+import threading
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from uuid import uuid4
 
 import pytest
@@ -12,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.db.models.signals import post_delete
 
+from project.settings import BASE_DIR
 from tokens import cleanup, clock, retry, signals
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.querysets import BlacklistQuerySet
@@ -292,3 +296,74 @@ def test_a_run_that_does_nothing_is_not_heard_of():
         cleanup.run()
 
     assert heard == []
+
+
+# The example of the documentation
+
+
+class Pings(BaseHTTPRequestHandler):
+    server: "PingServer"
+
+    def do_GET(self):
+        length = int(self.headers.get("Content-Length", 0))
+        self.server.heard.append((self.path, self.rfile.read(length).decode()))
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self):
+        self.do_GET()
+
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+class PingServer(HTTPServer):
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Pings)
+        self.heard = []
+
+
+def test_the_pings_of_the_documentation_arrive(monkeypatch):
+    page = (BASE_DIR / "docs" / "howto" / "watch.md").read_text()
+    [code] = re.findall(r"```python\n([^`]*?urlopen.*?)```", page, re.DOTALL)
+    server = PingServer()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    example = {}
+    try:
+        with kept_receivers():
+            exec(code, example)  # noqa: S102
+            example["PING"] = f"http://127.0.0.1:{server.server_port}/uuid"
+            cleanup.run()
+            add_entries(1)
+            cleanup.run(max_seconds=0)
+            monkeypatch.setattr(BlacklistQuerySet, "delete_batch", _disk_full)
+            cleanup.run()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    assert server.heard == [
+        ("/uuid/start", ""),
+        ("/uuid", ""),
+        ("/uuid/start", ""),
+        ("/uuid/start", ""),
+        ("/uuid/fail", "OperationalError: disk full"),
+    ]
+
+
+def _disk_full(self, cutoff, **more):
+    raise OperationalError("disk full")
+
+
+@contextmanager
+def kept_receivers():
+    """Forget the receivers that were connected inside."""
+    kept = [(signal, list(signal.receivers)) for signal in map(vars(signals).get, NAMES)]
+    try:
+        yield
+    finally:
+        for signal, receivers in kept:
+            signal.receivers = receivers
+            signal.sender_receivers_cache.clear()

@@ -63,6 +63,7 @@ def test_after_a_run_it_shows_what_came_of_it():
     assert shown[("next_due_timestamp_seconds",)] >= before + 86_400
     assert 0 < shown[("last_longest_batch_seconds",)] < 60
     assert 0 <= shown[("last_duration_seconds",)] < 60
+    assert shown[("last_failure_timestamp_seconds",)] == pytest.approx(before - 3 * 86_400, abs=60)
     assert shown[("last_removed_rows", "entries")] == 4
     assert shown[("last_removed_rows", "sessions")] == 3
     assert shown[("backlog_rows",)] == 1

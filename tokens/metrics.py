@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.db import Error, connections
-from django.db.models import Count, Sum
+from django.db.models import Count, Max, Sum
 from prometheus_client import CollectorRegistry, write_to_textfile
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -43,6 +43,7 @@ _METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "last_duration_seconds": ("How long the newest run that has ended took", ()),
     "last_longest_batch_seconds": ("The longest batch of the newest run that has ended", ()),
     "last_removed_rows": ("Rows that the newest run that has ended removed", ("table",)),
+    "last_failure_timestamp_seconds": ("When the newest run that failed began", ()),
     "runs": ("Runs on record, which goes back 90 days", ("outcome",)),
     "removed_rows": ("Rows removed by the runs on record, which goes back 90 days", ("table",)),
 }
@@ -163,9 +164,15 @@ def _of_history(using: str) -> Iterator[_Sample]:
     found = {
         row["outcome"]: row
         for row in groups.annotate(
-            runs=Count("pk"), entries=Sum("entries_removed"), sessions=Sum("sessions_removed")
+            runs=Count("pk"),
+            newest=Max("started_at"),
+            entries=Sum("entries_removed"),
+            sessions=Sum("sessions_removed"),
         )
     }
+    if CleanupRun.Outcome.FAILED in found:
+        newest = found[CleanupRun.Outcome.FAILED]["newest"]
+        yield "last_failure_timestamp_seconds", (), clock.to_epoch(newest)
     for outcome in CleanupRun.Outcome.values:
         if outcome != CleanupRun.Outcome.RUNNING:
             yield "runs", (outcome,), found[outcome]["runs"] if outcome in found else 0
