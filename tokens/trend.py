@@ -8,7 +8,7 @@ from django.db.models import Count, F, Max, Q, Sum
 from .models import CleanupRun
 from .querysets import RunQuerySet
 
-# A run that was out of time counts what it leaves up to here: a second or two of work.
+# A run that was out of time counts what it leaves up to here: seconds of work at most.
 LEFT_LIMIT = 10_000_000
 
 _WINDOW = timedelta(days=7)
