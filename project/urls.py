@@ -7,6 +7,7 @@ from . import views
 urlpatterns = [
     path("", views.home, name="home"),
     path("health/", views.health, name="health"),
+    path("metrics/", views.metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("api/", include("tokens.urls")),
     path("api/me/", views.MeView.as_view(), name="me"),

@@ -127,7 +127,7 @@ def test_old_runs_go_but_never_the_newest_success_nor_the_running_one():
 
     with pytest.MonkeyPatch.context() as patch:
         # The new run fails at the end, so that it is no newer success.
-        patch.setattr(cleanup._Work, "_rows_left", lambda self: 1 / 0)
+        patch.setattr(cleanup._Work, "_find_left", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             cleanup.run()
 

@@ -20,7 +20,9 @@ def test_imports_run_one_way() -> None:
     assert "0 broken" in lint.stdout
 
 
-@pytest.mark.parametrize("optional", ["django_crontab", "drf_spectacular", "fcntl"])
+@pytest.mark.parametrize(
+    "optional", ["django_crontab", "drf_spectacular", "fcntl", "prometheus_client"]
+)
 def test_the_app_works_without_what_is_optional(optional: str) -> None:
     code = f"""
 import sys

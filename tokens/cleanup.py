@@ -5,10 +5,8 @@ of its own, so that it holds no lock for long, keeps what it has done when it is
 the same memory for ten rows and ten million.
 """
 
-import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -16,12 +14,13 @@ from typing import Any, Protocol
 
 from django.db import Error
 
-from . import blacklist, clock, lease, retry
-from .backlog import Preview, Status, cutoff, cutoff_at, is_due, preview, status
+from . import announce, blacklist, clock, lease, retry
+from .backlog import Left, Preview, Status, cutoff, cutoff_at, is_due, left, preview, status
 from .batches import Batch
 from .conf import conf
 from .models import BlacklistEntry, CleanupRun, TokenSession
-from .signals import cleanup_failed, cleanup_finished
+from .querysets import ExpiringQuerySet
+from .report import CleanupReport
 
 __all__ = [
     "CleanupReport",
@@ -32,8 +31,6 @@ __all__ = [
     "run",
     "status",
 ]
-
-logger = logging.getLogger("tokens")
 
 Outcome = CleanupRun.Outcome
 SKIPPED = "skipped"
@@ -52,29 +49,6 @@ _FIRST_BATCH = 1_000
 _SMALLEST_BATCH, _LARGEST_BATCH = 10, 50_000
 _HEARTBEAT = 5.0
 _AIM = 0.75
-
-
-@dataclass(frozen=True, slots=True)
-class CleanupReport:
-    """What a run did. The names of the fields are stable: they are the keys of the JSON."""
-
-    outcome: str
-    skipped: str | None = None
-    stopped: str | None = None
-    entries_removed: int = 0
-    sessions_removed: int = 0
-    runs_removed: int = 0
-    batches: int = 0
-    longest_batch: float = 0.0
-    seconds: float = 0.0
-    started_at: datetime | None = None
-    cutoff: datetime | None = None
-    error: str | None = None
-
-    @property
-    def removed(self) -> int:
-        """How many entries and sessions went; records of old runs are not counted."""
-        return self.entries_removed + self.sessions_removed
 
 
 def run(
@@ -106,7 +80,12 @@ def run(
     due = partial(is_due, using, now, interval) if if_due else lambda: True
     taken = _take(using, trigger=trigger, due=due, now=now)
     if isinstance(taken, str):
-        return CleanupReport(SKIPPED, skipped=taken, started_at=now, cutoff=cutoff_at(now))
+        report = CleanupReport(
+            SKIPPED, skipped=taken, started_at=now, cutoff=cutoff_at(now), trigger=trigger
+        )
+        if taken == RUNNING_ELSEWHERE:
+            announce.skipped(report, using=using)
+        return report
     work = _Work(
         taken,
         batch_size=batch_size,
@@ -124,7 +103,6 @@ def _take(using: str, *, trigger: str, due: Callable[[], bool], now: datetime) -
         return NOT_DUE
     taken = lease.take(using=using, trigger=trigger, now=now)
     if taken is None:
-        logger.info("Token cleanup skipped: another run is at work")
         return RUNNING_ELSEWHERE
     if not due():
         # Another run has finished since the question was asked first.
@@ -154,6 +132,7 @@ class _Work:
         self._batch_size, self._pause = batch_size, pause
         self._stop, self._progress = stop, progress
         self._stopped: str | None = None
+        self._left: Left | None = None
         self._began = self._beat_at = monotonic()
         self._deadline = self._began + (float("inf") if max_seconds is None else max_seconds)
         self._cutoff = cutoff_at(taken.row.started_at)
@@ -170,14 +149,17 @@ class _Work:
 
     def run(self) -> CleanupReport:
         """Delete until nothing is left or the run has to stop."""
-        logger.info("Running scheduled token cleanup...", extra={"event": "cleanup_started"})
+        announce.started(self._report(Outcome.RUNNING), using=self._using)
         runs = CleanupRun.objects.using(self._using)
         history = self._lease.row.started_at - HISTORY
         try:
+            self._tell_if_slow()
             self._empty("entries_removed", partial(self._entries.delete_batch, self._cutoff))
             self._empty("sessions_removed", partial(self._sessions.delete_batch, self._cutoff))
             self._empty("runs_removed", partial(runs.delete_batch, history))
-            outcome = Outcome.PARTIAL if self._rows_left() else Outcome.SUCCEEDED
+            self._left = self._find_left()
+            lost = self._stopped == LEASE_LOST
+            outcome = Outcome.PARTIAL if lost or self._left else Outcome.SUCCEEDED
         except Error as error:
             return self._end(Outcome.FAILED, error)
         except BaseException as error:
@@ -185,35 +167,60 @@ class _Work:
             raise
         return self._end(outcome)
 
-    def _rows_left(self) -> bool:
-        """Return whether the run stopped early and left expired rows to somebody else."""
-        if self._stopped is None:
-            return False
-        tables = (self._entries, self._sessions)
-        return self._stopped == LEASE_LOST or any(
-            rows.expired(self._cutoff).exists() for rows in tables
-        )
+    def _tell_if_slow(self) -> None:
+        tables: dict[str, ExpiringQuerySet[Any]]
+        tables = {"entries": self._entries, "sessions": self._sessions}
+        slow = [table for table, rows in tables.items() if rows.deletes_instances()]
+        if slow:
+            announce.slow(self._report(Outcome.RUNNING), using=self._using, tables=slow)
+
+    def _find_left(self) -> Left | None:
+        """Return what the run leaves to the next one, if it ends early."""
+        if self._stopped in (None, LEASE_LOST):
+            return None
+        # Who asked it to stop may be waiting for the process to end.
+        return left(self._using, self._cutoff, count=self._stopped == OUT_OF_TIME)
+
+    def _find_left_by_failure(self) -> Left | None:
+        try:
+            return left(self._using, self._cutoff, count=False)
+        except Error:
+            return None  # The run has failed, and said so, because of this or something else.
 
     def _end(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
         """Record how the run ended, free the lease, tell the log and the listeners."""
         if error is not None:
             # First of all, because a database that is down can't record it.
-            logger.error("Token cleanup failed", exc_info=error, extra={"event": "cleanup_failed"})
-        described = retry.describe(error) if error else None
-        if not self._lease.release(outcome, error=described or "", **self._counts):
+            announce.failing(self._report(outcome, error), error, using=self._using)
+            self._left = self._find_left_by_failure()
+        report = self._report(outcome, error)
+        if not self._lease.release(
+            outcome,
+            error=report.error or "",
+            oldest_left=report.oldest_left,
+            rows_left=report.rows_left,
+            **self._counts,
+        ):
             self._stopped = LEASE_LOST
             outcome = Outcome.PARTIAL if outcome == Outcome.SUCCEEDED else outcome
-        report = CleanupReport(
+            report = self._report(outcome, error)
+        announce.ended(report, using=self._using)
+        return report
+
+    def _report(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
+        return CleanupReport(
             outcome=str(outcome),
             stopped=self._stopped if outcome == Outcome.PARTIAL else None,
             seconds=monotonic() - self._began,
             started_at=self._lease.row.started_at,
             cutoff=self._cutoff,
-            error=described,
+            error=retry.describe(error) if error else None,
+            oldest_left=self._left.oldest if self._left else None,
+            rows_left=self._left.rows if self._left else None,
+            run_id=self._lease.row.pk,
+            trigger=self._lease.row.trigger,
             **self._counts,
         )
-        _tell(report, self._using)
-        return report
 
     def _empty(self, count: str, delete_batch: _DeleteBatch) -> None:
         size = self._batch_size or _FIRST_BATCH
@@ -224,6 +231,8 @@ class _Work:
                 self._counts[count] += batch.removed
                 self._counts["batches"] += 1
                 self._counts["longest_batch"] = max(self._counts["longest_batch"], seconds)
+                table = count.removesuffix("_removed")
+                announce.batch_finished(table, batch.removed, seconds, using=self._using)
                 self._progress(batch.removed)
             self._beat()
             if not batch.more:
@@ -276,24 +285,3 @@ def _adapted(size: int, seconds: float) -> int:
     factor = _AIM * conf.TOKENS_CLEANUP_BATCH_SECONDS / max(seconds, 1e-6)
     adapted = int(size * min(max(factor, 0.5), 2))
     return min(max(adapted, _SMALLEST_BATCH), _LARGEST_BATCH)
-
-
-def _tell(report: CleanupReport, using: str) -> None:
-    if report.outcome == Outcome.FAILED:
-        cleanup_failed.send_robust(CleanupRun, report=report, using=using)
-        return
-    done = "completed" if report.outcome == Outcome.SUCCEEDED else "stopped early"
-    logger.info(
-        "Scheduled cleanup %s: removed %d expired token(s)",
-        done,
-        report.removed,
-        extra={
-            "event": "cleanup_finished",
-            "outcome": report.outcome,
-            "entries_removed": report.entries_removed,
-            "sessions_removed": report.sessions_removed,
-            "runs_removed": report.runs_removed,
-            "seconds": report.seconds,
-        },
-    )
-    cleanup_finished.send_robust(CleanupRun, report=report, using=using)

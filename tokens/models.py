@@ -144,6 +144,10 @@ class CleanupRun(models.Model):
     runs_removed = models.PositiveBigIntegerField(_("run records removed"), default=0)
     batches = models.PositiveIntegerField(_("batches"), default=0)
     longest_batch = models.FloatField(_("longest batch (seconds)"), default=0)
+    # What a run that ended early left to the next one. Counted up to a limit, and only where
+    # nobody waits for the run to end.
+    oldest_left = models.DateTimeField(_("oldest row left"), null=True, blank=True)
+    rows_left = models.PositiveBigIntegerField(_("rows left"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True)
     slot = models.PositiveSmallIntegerField(null=True, blank=True, unique=True, editable=False)
 
@@ -153,7 +157,10 @@ class CleanupRun(models.Model):
         verbose_name = _("cleanup run")
         verbose_name_plural = _("cleanup runs")
         default_permissions = ("view",)
-        indexes = [models.Index(fields=["outcome", "finished_at"], name="tokens_run_outcome")]
+        indexes = [
+            models.Index(fields=["outcome", "finished_at"], name="tokens_run_outcome"),
+            models.Index(fields=["started_at"], name="tokens_run_started"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M} {self.get_outcome_display()}"

@@ -34,7 +34,18 @@ def write(
         except TRANSIENT as error:
             if attempt == len(WAITS):
                 raise
-            logger.warning("tokens: %s; trying again in %s s", describe(error), WAITS[attempt])
+            logger.warning(
+                "tokens: %s; trying again in %s s",
+                describe(error),
+                WAITS[attempt],
+                extra={
+                    "event": "retry",
+                    "using": using,
+                    "attempt": attempt + 1,
+                    "wait": WAITS[attempt],
+                    "error": describe(error),
+                },
+            )
         connections[using].close_if_unusable_or_obsolete()
         wait(WAITS[attempt])
         attempt += 1

@@ -172,9 +172,14 @@ def moment(
         value = getattr(row, field)
         if never is not None and value == never():
             return gettext("for good")
-        return date_format(localtime(value) if is_aware(value) else value, "Y-m-d H:i")
+        return shown(value)
 
     return column
+
+
+def shown(value: datetime) -> str:
+    """Return a moment in the time zone of the reader, to the minute."""
+    return date_format(localtime(value) if is_aware(value) else value, "Y-m-d H:i")
 
 
 def label(text: "str | _StrPromise", kind: str) -> str:

@@ -23,7 +23,11 @@ def tick(**options: object) -> None:
     try:
         call_command("cleanup_tokens", **usual | options)
     except BaseException as error:
-        logger.error("Scheduled token cleanup failed: %s", error, extra={"event": "tick_failed"})
+        logger.error(
+            "Scheduled token cleanup failed: %s",
+            error,
+            extra={"event": "tick_failed", "trigger": "crontab", "error": str(error)},
+        )
         _fail_the_process(f"cleanup_tokens: {error}")
         raise
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from tokens.backlog import BACKLOG_LIMIT, Preview, Status
 from tokens.cleanup import NOT_DUE, RUNNING_ELSEWHERE, SKIPPED, CleanupReport, Outcome
 from tokens.schedule.installed import REPAIR, Crontab, State
+from tokens.trend import LEFT_LIMIT
 
 _SKIPPED = {
     NOT_DUE: "Not due yet: nothing done.",
@@ -33,7 +34,12 @@ def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
 
 def stopped_early(report: CleanupReport) -> str:
     """Return why a run ended before it was done, and what becomes of the rest."""
-    return f"Stopped early ({report.stopped}): rows are left, and the next run goes on."
+    left = "rows are left"
+    if report.rows_left is not None:
+        more = " or more" if report.rows_left >= LEFT_LIMIT else ""
+        rows = "row is" if report.rows_left == 1 and not more else "rows are"
+        left = f"{report.rows_left:,}{more} {rows} left"
+    return f"Stopped early ({report.stopped}): {left}, and the next run goes on."
 
 
 def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:
@@ -59,6 +65,7 @@ def status_lines(status: Status, *, verbosity: int) -> Iterator[str]:
     yield f"Waiting to be removed: {status.backlog:,}{more}"
     if status.oldest_expired:
         yield f"The oldest expired at {_moment(status.oldest_expired)}."
+    yield from _trend_lines(status)
     if verbosity >= 2:
         yield f"Last outcome: {status.last_outcome or 'none'}"
         yield f"This host's clock is {status.clock_difference:+.3f} s off the database's."
@@ -90,6 +97,47 @@ def likely_cause(crontab: Crontab | None) -> str:
     else:
         cause = f"the crontab of {crontab.user} has no line for it."
     return f"{cause} Unless another user or host has one, type: python {REPAIR}"
+
+
+def _trend_lines(status: Status) -> Iterator[str]:
+    removed, per_run, added = status.removed_per_day, status.removed_per_run, status.added_per_day
+    if removed is not None and added is not None:
+        each = f" ({_about(per_run)} in each run)" if per_run is not None else ""
+        yield (
+            f"Removes about {_about(removed)} rows a day{each}; about {_about(added)} a day expire."
+        )
+    elif added is not None:
+        yield f"About {_about(added)} rows a day expire."
+    if status.falling_behind:
+        yield (
+            "At this rate it never catches up: let it run longer (--max-seconds), more often, or"
+            " with a larger TOKENS_CLEANUP_BATCH_SECONDS."
+        )
+    elif status.catches_up_at is not None:
+        yield f"At this rate it has caught up by {_moment(status.catches_up_at)}."
+
+
+def _about(number: float) -> str:
+    """Return a number without digits that nobody can know."""
+    digits = max(len(f"{number:.0f}") - 2, 0)
+    return f"{round(number, -digits):,.0f}"
+
+
+def complaint(status: Status, *, cause: str) -> str | None:
+    """Return what is wrong with the cleanup, or None; ``cause`` is why it may not have run."""
+    if not status.falling_behind:
+        cause = _LAST_RUN.get(status.last_outcome or "", cause)
+        return f"The cleanup is overdue: {cause}" if status.overdue else None
+    what = "overdue and falling behind" if status.overdue else "falling behind"
+    return f"The cleanup is {what}: more expires than it removes."
+
+
+_LAST_RUN: dict[str, str] = {
+    Outcome.RUNNING: "a run is at work.",
+    Outcome.PARTIAL: "its last run stopped early.",
+    Outcome.FAILED: "its last run failed.",
+    Outcome.ABANDONED: "its last run did not come to its end.",
+}
 
 
 def _entries(count: int) -> str:

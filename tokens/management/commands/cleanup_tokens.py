@@ -17,6 +17,7 @@ from tokens.cleanup import CleanupReport
 from tokens.conf import conf
 from tokens.schedule import installed
 
+from ..metrics_file import written
 from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
 from . import _cleanup_every, _cleanup_schedule
 from . import _cleanup_text as text
@@ -27,8 +28,8 @@ ROWS_LEFT = 3
 class Command(BaseCommand):
     help = (
         "Removes blacklist entries and sessions that have expired. Exits with 0 when it is done,"
-        " not due, or another run is at work; 1 when it failed or is overdue; 2 when an option"
-        " is wrong; 3 when it was stopped and rows are left."
+        " not due, or another run is at work; 1 when it failed, is overdue or falling behind; 2"
+        " when an option is wrong; 3 when it was stopped and rows are left."
     )
     # For Python only: what the record of the run says started it.
     stealth_options = ("trigger",)
@@ -41,7 +42,8 @@ class Command(BaseCommand):
         questions.add_argument(
             "--check",
             action="store_true",
-            help="Say when it last succeeded and what is waiting; exit with 1 if it is overdue.",
+            help="Say when it last succeeded, what is waiting and whether it keeps up; exit with 1"
+            " if it is overdue or falling behind.",
         )
         questions.add_argument(
             "--every",
@@ -72,6 +74,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-seconds", metavar="S", help="Stop after this long; the next run goes on."
         )
+        parser.add_argument(
+            "--metrics-file",
+            metavar="PATH",
+            help="Write the state at the end, for the textfile collector of Prometheus'"
+            " node_exporter. Not with --dry-run.",
+        )
         add_common_arguments(parser)
 
     def handle(self, **options: Any) -> None:
@@ -85,13 +93,15 @@ class Command(BaseCommand):
             "pause": _number(options, "pause", float, least=0, most=3_600) or 0,
             "max_seconds": _number(options, "max_seconds", float, least=0, most=31_536_000),
         }
+        metrics_file = None if options["dry_run"] else options["metrics_file"]
         try:
-            if options["dry_run"]:
-                self._preview(using, options)
-            elif options["check"]:
-                self._check(using, options)
-            else:
-                self._clean_up(using, options, limits, every)
+            with written(self, metrics_file, using=using):
+                if options["dry_run"]:
+                    self._preview(using, options)
+                elif options["check"]:
+                    self._check(using, options)
+                else:
+                    self._clean_up(using, options, limits, every)
         except Error as error:
             raise CommandError(
                 f"The database {using!r} can't be used ({retry.describe(error)})."
@@ -119,9 +129,9 @@ class Command(BaseCommand):
                 f"This host's clock is {status.clock_difference:+.0f} s off the database's:"
                 f" more than half of TOKENS_CLEANUP_MARGIN ({margin:.0f} s)."
             )
-        if status.overdue:
-            cause = text.likely_cause(crontab)
-            raise CommandError(f"The cleanup is overdue: {cause}", returncode=FAILED)
+        cause = text.likely_cause(crontab)
+        if (complaint := text.complaint(status, cause=cause)) is not None:
+            raise CommandError(complaint, returncode=FAILED)
 
     def _clean_up(
         self,

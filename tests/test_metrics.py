@@ -1,0 +1,369 @@
+import re
+import sys
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from project.settings import BASE_DIR
+from tokens import backlog, cleanup, clock, metrics, retry
+from tokens.metrics import CleanupCollector, write_textfile
+from tokens.models import BlacklistEntry, CleanupRun
+from tokens.querysets import BlacklistQuerySet
+
+from .expiring import add_entries, add_run, add_sessions
+from .processes import manage
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+def parsed(text):
+    """Return the samples by name, and by name and label where there is one."""
+    return {
+        (sample.name.removeprefix("tokens_cleanup_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def scrape():
+    return parsed(generate_latest(metrics.registry()).decode())
+
+
+def database_gone(monkeypatch):
+    def fail(using=None):
+        raise OperationalError("connection refused\nDETAIL: at some host")
+
+    monkeypatch.setattr(metrics, "status", fail)
+
+
+# What is shown
+
+
+def test_after_a_run_it_shows_what_came_of_it():
+    before = clock.to_epoch(clock.now())
+    add_run(ago=3 * DAY, outcome="failed")
+    add_entries(4)
+    add_sessions(3)
+    cleanup.run(batch_size=2)
+    add_entries(1, ends=-HOUR)
+
+    shown = scrape()
+
+    assert shown[("database_up",)] == 1
+    assert shown[("last_run_success",)] == 1
+    for name in ("last_success_timestamp_seconds", "last_run_timestamp_seconds"):
+        assert before <= shown[(name,)] <= before + 60
+    assert shown[("next_due_timestamp_seconds",)] >= before + 86_400
+    assert 0 < shown[("last_longest_batch_seconds",)] < 60
+    assert 0 <= shown[("last_duration_seconds",)] < 60
+    assert shown[("last_failure_timestamp_seconds",)] == pytest.approx(before - 3 * 86_400, abs=60)
+    assert shown[("last_removed_rows", "entries")] == 4
+    assert shown[("last_removed_rows", "sessions")] == 3
+    assert shown[("backlog_rows",)] == 1
+    assert shown[("oldest_expired_timestamp_seconds",)] == pytest.approx(before - 3600, abs=60)
+    assert (shown[("overdue",)], shown[("falling_behind",)], shown[("running",)]) == (0, 0, 0)
+
+
+def test_where_it_never_ran_nothing_is_said_about_runs():
+    shown = scrape()
+
+    assert shown[("database_up",)] == 1
+    assert shown[("runs", "succeeded")] == 0
+    assert not [name for name, *_ in shown if name.startswith("last_")]
+
+
+def test_what_is_on_record_is_summed_by_outcome_and_table():
+    for outcome, entries in (("succeeded", 5), ("failed", 2), ("failed", 0)):
+        run = add_run(ago=DAY, outcome=outcome)
+        CleanupRun.objects.filter(pk=run.pk).update(entries_removed=entries, sessions_removed=1)
+    add_run(ago=HOUR, outcome="running", slot=1)
+
+    shown = scrape()
+
+    assert {label: shown[("runs", label)] for label in ("succeeded", "failed", "partial")} == {
+        "succeeded": 1,
+        "failed": 2,
+        "partial": 0,
+    }
+    assert ("runs", "running") not in shown
+    assert shown[("running",)] == 1
+    assert (shown[("removed_rows", "entries")], shown[("removed_rows", "sessions")]) == (7, 3)
+    assert shown[("last_run_success",)] == 0  # not the one at work
+
+
+def test_it_shows_that_it_is_overdue_and_falling_behind():
+    add_run(ago=31 * HOUR)
+    for ago, left in ((30 * HOUR, 100), (HOUR, 200)):
+        run = add_run(ago=ago, outcome="partial")
+        moment = run.started_at - 2 * DAY
+        CleanupRun.objects.filter(pk=run.pk).update(oldest_left=moment, rows_left=left)
+    add_entries(3)
+
+    shown = scrape()
+
+    assert (shown[("overdue",)], shown[("falling_behind",)]) == (1, 1)
+    assert shown[("expired_rows_per_day",)] > 0
+    assert shown[("removed_rows_per_day",)] == 0
+
+
+def test_each_metric_is_documented():
+    reference = (BASE_DIR / "docs" / "reference.md").read_text()
+    _, _, section = reference.partition("\n## Metrics\n")
+    documented = re.findall(r"^\| `(tokens_cleanup_\w+)", section.split("\n## ")[0], re.MULTILINE)
+    assert documented == [family.name for family in CleanupCollector().describe()]
+
+
+def test_a_scrape_costs_the_same_however_many_runs_there_are(statements):
+    def cost():
+        with statements() as ran:
+            scrape()
+        assert {sql.split()[0] for sql in ran} == {"SELECT"}
+        return len(ran)
+
+    add_entries(1)
+    add_run(ago=2 * DAY)
+    few = cost()
+    for _ in range(30):
+        add_run(ago=DAY, outcome="failed")
+
+    assert cost() == few <= 15
+
+
+# Being registered, and a database that is away
+
+
+@pytest.fixture
+def own_registry():
+    return CollectorRegistry(auto_describe=True)
+
+
+def test_being_registered_asks_no_database(own_registry, statements):
+    with statements() as ran:
+        own_registry.register(CleanupCollector())
+    assert ran == []
+    with pytest.raises(ValueError, match="Duplicated timeseries"):
+        own_registry.register(CleanupCollector())
+
+
+def test_a_database_that_is_away_takes_nobody_elses_metrics_away(own_registry, monkeypatch, caplog):
+    own_registry.register(CleanupCollector())
+    Gauge("requests", "of somebody else", registry=own_registry).set(7)
+    database_gone(monkeypatch)
+
+    shown = parsed(generate_latest(own_registry).decode())
+
+    assert shown == {("database_up",): 0, ("requests",): 7}
+    [record] = caplog.records
+    assert (record.name, record.event) == ("tokens", "metrics_failed")
+    assert record.getMessage().endswith("OperationalError: connection refused")
+
+
+def test_it_works_beside_the_metrics_of_the_process():
+    collector = CleanupCollector()
+    REGISTRY.register(collector)
+    try:
+        assert b"tokens_cleanup_database_up 1.0" in generate_latest()
+    finally:
+        REGISTRY.unregister(collector)
+
+
+@pytest.mark.parametrize("was_open", [True, False], ids=["open", "closed"])
+def test_a_scrape_leaves_the_connection_as_it_was(was_open):
+    scrape()
+    if was_open:
+        connection.ensure_connection()
+    else:
+        connection.close()
+
+    scrape()
+
+    assert (connection.connection is not None) is was_open
+
+
+# The file
+
+
+def test_the_file_is_replaced_at_once_and_may_be_read_by_others(tmp_path):
+    path = tmp_path / "tokens.prom"
+    path.write_text("old")
+
+    write_textfile(str(path))
+
+    assert parsed(path.read_text())[("database_up",)] == 1
+    assert path.stat().st_mode & 0o444 == 0o444
+    assert [found.name for found in tmp_path.iterdir()] == ["tokens.prom"]
+
+
+def call(path, **options):
+    """Call the command; return its exit code, its complaint, and what the file shows."""
+    code, said = 0, ""
+    try:
+        call_command("cleanup_tokens", metrics_file=str(path), verbosity=0, **options)
+    except CommandError as error:
+        code, said = error.returncode, str(error)
+    return code, said, parsed(path.read_text()) if path.is_file() else None
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "tokens.prom"
+
+
+def test_the_command_writes_the_file_after_a_run(path):
+    add_entries(2)
+
+    code, _, shown = call(path)
+
+    assert (code, shown[("last_removed_rows", "entries")]) == (0, 2)
+
+
+def test_the_command_writes_the_file_after_a_run_that_failed(path, monkeypatch):
+    def fail(self, cutoff, **more):
+        raise OperationalError("disk full")
+
+    monkeypatch.setattr(retry, "WAITS", ())
+    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", fail)
+
+    code, _, shown = call(path)
+
+    assert (code, shown[("last_run_success",)], shown[("runs", "failed")]) == (1, 0, 1)
+
+
+def test_the_command_writes_the_file_after_a_run_that_stopped_early(path):
+    add_entries(1)
+
+    code, _, shown = call(path, max_seconds=0)
+
+    assert (code, shown[("runs", "partial")]) == (3, 1)
+
+
+@pytest.mark.parametrize("slot", [None, 1], ids=["not due", "running elsewhere"])
+def test_the_command_writes_the_file_when_it_had_nothing_to_do(path, slot):
+    add_run(ago=timedelta(0), outcome="running" if slot else "succeeded", slot=slot)
+
+    code, _, shown = call(path, if_due=True)
+
+    assert (code, shown[("running",)]) == (0, slot or 0)
+
+
+def test_a_check_writes_the_file_and_a_dry_run_does_not(path):
+    add_run(ago=26 * HOUR)
+
+    assert call(path, dry_run=True) == (0, "", None)
+    code, _, shown = call(path, check=True)
+
+    assert (code, shown[("overdue",)]) == (1, 1)
+
+
+def test_the_file_is_fresh_as_soon_as_a_run_has_ended(path, monkeypatch):
+    found = []
+    real = cleanup.run
+
+    def run(**options):
+        report = real(**options)
+        found.append(path.is_file())
+        return report
+
+    monkeypatch.setattr(cleanup, "run", run)
+    call(path)
+
+    assert found == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing/tokens.prom", "there is no directory"), (".", "is a directory")],
+    ids=["no directory", "a directory"],
+)
+def test_a_path_that_can_not_be_written_exits_with_2_and_nothing_is_done(tmp_path, name, message):
+    add_entries(1)
+
+    code, said, _ = call(tmp_path / name)
+
+    assert code == 2
+    assert said.startswith("--metrics-file: ")
+    assert message in said
+    assert BlacklistEntry.objects.exists()
+
+
+def test_without_prometheus_client_it_exits_with_2_and_nothing_is_done(path, monkeypatch):
+    add_entries(1)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "tokens.metrics")
+
+    code, said, shown = call(path)
+
+    assert (code, shown) == (2, None)
+    assert 'pip install "django-token-blacklist[metrics]"' in said
+    assert BlacklistEntry.objects.exists()
+
+
+def test_a_file_that_can_not_be_written_in_the_end_exits_with_1(path, monkeypatch):
+    add_entries(1)
+    monkeypatch.setattr(metrics, "write_to_textfile", _disk_full)
+
+    code, said, _ = call(path)
+
+    assert (code, said) == (
+        1,
+        f"The metrics could not be written to {path}: No space left on device",
+    )
+    assert not BlacklistEntry.objects.exists()
+
+
+def test_a_file_that_can_not_be_written_does_not_hide_why_the_run_stopped(
+    path, monkeypatch, capsys
+):
+    add_entries(1)
+    monkeypatch.setattr(metrics, "write_to_textfile", _disk_full)
+
+    code, said, _ = call(path, max_seconds=0)
+
+    assert (code, said[:13]) == (3, "Stopped early")
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def _disk_full(path, registry):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_process_without_a_database_says_so_in_the_file(path):
+    done = manage(
+        "cleanup_tokens",
+        f"--metrics-file={path}",
+        DATABASE_URL="postgres://postgres@127.0.0.1:1/nowhere",
+    )
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert parsed(path.read_text()) == {("database_up",): 0}
+
+
+# The demo project
+
+
+def test_the_project_serves_the_metrics_to_anybody(client, monkeypatch):
+    answer = client.get("/metrics/")
+    assert answer.status_code == 200
+    assert answer["Content-Type"].startswith("text/plain; version=")
+    assert parsed(answer.text)[("database_up",)] == 1
+    assert client.post("/metrics/").status_code == 405
+
+    database_gone(monkeypatch)
+
+    answer = client.get("/metrics/")
+    assert (answer.status_code, parsed(answer.text)) == (200, {("database_up",): 0})
+
+
+def test_no_metric_counts_beyond_what_the_status_counts(monkeypatch):
+    monkeypatch.setattr(backlog, "BACKLOG_LIMIT", 2)
+    add_entries(5)
+
+    assert scrape()[("backlog_rows",)] == 2

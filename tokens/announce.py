@@ -1,0 +1,79 @@
+"""Tell the log and the listeners how a run goes. Used by ``cleanup`` only.
+
+Each record has the same fields, whatever its event: those of the report as far as it is known.
+Signals are sent outside of the transactions of the batches.
+"""
+
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from .models import CleanupRun
+from .report import CleanupReport
+from .signals import (
+    cleanup_batch_finished,
+    cleanup_failed,
+    cleanup_finished,
+    cleanup_started,
+)
+
+logger = logging.getLogger("tokens")
+
+
+def started(report: CleanupReport, *, using: str) -> None:
+    """Tell that a run has the lease and begins."""
+    logger.info(
+        "Running scheduled token cleanup...", extra=_fields("cleanup_started", report, using)
+    )
+    cleanup_started.send_robust(CleanupRun, trigger=report.trigger, using=using)
+
+
+def skipped(report: CleanupReport, *, using: str) -> None:
+    """Tell that another run is at work."""
+    logger.info(
+        "Token cleanup skipped: another run is at work",
+        extra=_fields("cleanup_skipped", report, using),
+    )
+
+
+def slow(report: CleanupReport, *, using: str, tables: list[str]) -> None:
+    """Tell why the run takes longer than it could."""
+    logger.info(
+        "Token cleanup loads each row of: %s. Somebody listens to Django's delete signals, another"
+        " model points there, or the database is unknown",
+        ", ".join(tables),
+        extra=_fields("cleanup_slow_path", report, using) | {"tables": tables},
+    )
+
+
+def batch_finished(table: str, removed: int, seconds: float, *, using: str) -> None:
+    """Tell the listeners that a batch is committed. The log would drown in batches."""
+    cleanup_batch_finished.send_robust(
+        CleanupRun, table=table, removed=removed, seconds=seconds, using=using
+    )
+
+
+def failing(report: CleanupReport, error: BaseException, *, using: str) -> None:
+    """Tell the log of a failure. ``ended`` tells the listeners, once it is recorded."""
+    logger.error(
+        "Token cleanup failed", exc_info=error, extra=_fields("cleanup_failed", report, using)
+    )
+
+
+def ended(report: CleanupReport, *, using: str) -> None:
+    """Tell what a run did."""
+    if report.outcome == CleanupRun.Outcome.FAILED:
+        cleanup_failed.send_robust(CleanupRun, report=report, using=using)
+        return
+    done = "completed" if report.outcome == CleanupRun.Outcome.SUCCEEDED else "stopped early"
+    logger.info(
+        "Scheduled cleanup %s: removed %d expired token(s)",
+        done,
+        report.removed,
+        extra=_fields("cleanup_finished", report, using),
+    )
+    cleanup_finished.send_robust(CleanupRun, report=report, using=using)
+
+
+def _fields(event: str, report: CleanupReport, using: str) -> dict[str, Any]:
+    return {"event": event, "using": using, **asdict(report), "removed": report.removed}

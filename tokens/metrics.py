@@ -1,0 +1,184 @@
+"""The cleanup's state for Prometheus. Needs the extra ``metrics``; only its users import it.
+
+Every value is read from the database when somebody asks, so all processes of a site answer alike,
+and a command that has ended long ago is seen as well as a server.
+"""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.db import Error, connections
+from django.db.models import Count, Max, Sum
+from prometheus_client import CollectorRegistry, write_to_textfile
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from . import blacklist, clock, retry
+from .backlog import BACKLOG_LIMIT, Status, status
+from .models import CleanupRun
+
+__all__ = ["CleanupCollector", "registry", "write_textfile"]
+
+logger = logging.getLogger("tokens")
+
+_PREFIX = "tokens_cleanup_"
+_UP = "database_up"
+
+# In the order in which they are shown: name, what it says, labels.
+_METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
+    _UP: ("Whether the database could be read: 1 or 0; if not, nothing else is shown", ()),
+    "overdue": ("Whether the cleanup is overdue: 1 or 0", ()),
+    "falling_behind": ("Whether more expires than the cleanup removes: 1 or 0", ()),
+    "last_success_timestamp_seconds": ("When the cleanup last succeeded", ()),
+    "next_due_timestamp_seconds": ("When the cleanup is due", ()),
+    "backlog_rows": (f"Expired rows that wait, counted up to {BACKLOG_LIMIT}", ()),
+    "oldest_expired_timestamp_seconds": ("When the oldest row that waits expired", ()),
+    "removed_rows_per_day": ("Rows that a day's runs remove", ()),
+    "expired_rows_per_day": ("Rows that expire in a day", ()),
+    "clock_difference_seconds": ("How far this host's clock is ahead of the database's", ()),
+    "running": ("Whether a run is at work: 1 or 0", ()),
+    "last_run_timestamp_seconds": ("When the newest run that has ended began", ()),
+    "last_run_success": ("Whether the newest run that has ended succeeded: 1 or 0", ()),
+    "last_duration_seconds": ("How long the newest run that has ended took", ()),
+    "last_longest_batch_seconds": ("The longest batch of the newest run that has ended", ()),
+    "last_removed_rows": ("Rows that the newest run that has ended removed", ("table",)),
+    "last_failure_timestamp_seconds": ("When the newest run that failed began", ()),
+    "runs": ("Runs on record, which goes back 90 days", ("outcome",)),
+    "removed_rows": ("Rows removed by the runs on record, which goes back 90 days", ("table",)),
+}
+
+
+class CleanupCollector(Collector):
+    """Reads the state each time it is asked: ``REGISTRY.register(CleanupCollector())``.
+
+    ``using`` is the alias of a database; default: where the blacklist is written. A database that
+    can't be read is shown as ``tokens_cleanup_database_up 0`` and logged, and never raised: that
+    would take everybody else's metrics away, too.
+    """
+
+    def __init__(self, *, using: str | None = None) -> None:
+        self._using = using
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Return the names, so that being registered asks no database."""
+        return list(_families().values())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield what is known; a metric without a value is left out."""
+        families = _families()
+        try:
+            samples = _read(self._using or blacklist.database())
+        except Error as error:
+            described = retry.describe(error)
+            logger.error(
+                "the metrics of the cleanup can't be read: %s",
+                described,
+                extra={"event": "metrics_failed", "error": described},
+            )
+            samples = [(_UP, (), 0)]
+        for name, labels, value in samples:
+            families[name].add_metric(labels, value)
+        yield from (family for family in families.values() if family.samples)
+
+
+def registry(*, using: str | None = None) -> CollectorRegistry:
+    """Return a registry with nothing but the cleanup's metrics."""
+    own = CollectorRegistry()
+    own.register(CleanupCollector(using=using))
+    return own
+
+
+def write_textfile(path: str, *, using: str | None = None) -> None:
+    """Write the metrics for node_exporter's textfile collector, replacing the file at once.
+
+    The directory must exist. Raises OSError if the file can't be written.
+    """
+    write_to_textfile(path, registry(using=using))
+
+
+_Sample = tuple[str, tuple[str, ...], float]
+
+
+def _families() -> dict[str, GaugeMetricFamily]:
+    return {
+        name: GaugeMetricFamily(_PREFIX + name, text, labels=labels)
+        for name, (text, labels) in _METRICS.items()
+    }
+
+
+def _read(using: str) -> list[_Sample]:
+    """Return the samples, and leave a connection behind only where one was open before.
+
+    A thread that serves one scrape and ends would not close it.
+    """
+    connection = connections[using]
+    was_open = connection.connection is not None
+    connection.close_if_unusable_or_obsolete()
+    try:
+        return [
+            (_UP, (), 1),
+            *_of_status(status(using)),
+            *_of_newest_run(using),
+            *_of_history(using),
+        ]
+    finally:
+        if not was_open:
+            connection.close()
+
+
+def _of_status(state: Status) -> Iterator[_Sample]:
+    values: dict[str, float | None] = {
+        "overdue": state.overdue,
+        "falling_behind": state.falling_behind,
+        "last_success_timestamp_seconds": _seconds(state.last_success),
+        "next_due_timestamp_seconds": _seconds(state.next_due),
+        "backlog_rows": state.backlog,
+        "oldest_expired_timestamp_seconds": _seconds(state.oldest_expired),
+        "removed_rows_per_day": state.removed_per_day,
+        "expired_rows_per_day": state.added_per_day,
+        "clock_difference_seconds": state.clock_difference,
+    }
+    yield from ((name, (), value) for name, value in values.items() if value is not None)
+
+
+def _of_newest_run(using: str) -> Iterator[_Sample]:
+    runs = CleanupRun.objects.using(using)
+    running = CleanupRun.Outcome.RUNNING
+    yield "running", (), runs.filter(slot__isnull=False).exists()
+    run = runs.exclude(outcome=running).order_by("-pk").first()
+    if run is None:
+        return
+    took = (run.finished_at or run.heartbeat_at) - run.started_at
+    yield "last_run_timestamp_seconds", (), clock.to_epoch(run.started_at)
+    yield "last_run_success", (), run.outcome == CleanupRun.Outcome.SUCCEEDED
+    yield "last_duration_seconds", (), took.total_seconds()
+    yield "last_longest_batch_seconds", (), run.longest_batch
+    yield "last_removed_rows", ("entries",), run.entries_removed
+    yield "last_removed_rows", ("sessions",), run.sessions_removed
+
+
+def _of_history(using: str) -> Iterator[_Sample]:
+    """Yield sums over the runs on record: gauges, because old records are removed."""
+    groups = CleanupRun.objects.using(using).values("outcome").order_by()
+    found = {
+        row["outcome"]: row
+        for row in groups.annotate(
+            runs=Count("pk"),
+            newest=Max("started_at"),
+            entries=Sum("entries_removed"),
+            sessions=Sum("sessions_removed"),
+        )
+    }
+    if CleanupRun.Outcome.FAILED in found:
+        newest = found[CleanupRun.Outcome.FAILED]["newest"]
+        yield "last_failure_timestamp_seconds", (), clock.to_epoch(newest)
+    for outcome in CleanupRun.Outcome.values:
+        if outcome != CleanupRun.Outcome.RUNNING:
+            yield "runs", (outcome,), found[outcome]["runs"] if outcome in found else 0
+    for table in ("entries", "sessions"):
+        yield "removed_rows", (table,), sum(row[table] for row in found.values())
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else clock.to_epoch(moment)
