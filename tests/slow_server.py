@@ -12,9 +12,9 @@ __all__ = ["application"]
 _delete_batch = BlacklistQuerySet.delete_batch
 
 
-def _slowly(self, cutoff, *, limit):
+def _slowly(self, cutoff, **more):
     time.sleep(1)
-    return _delete_batch(self, cutoff, limit=limit)
+    return _delete_batch(self, cutoff, **more)
 
 
 BlacklistQuerySet.delete_batch = _slowly

@@ -54,11 +54,11 @@ def fail_once(monkeypatch):
     monkeypatch.setattr(retry, "WAITS", ())
     real, calls = BlacklistQuerySet.delete_batch, []
 
-    def delete_batch(self, cutoff, *, limit):
+    def delete_batch(self, cutoff, *, limit, reached):
         calls.append(limit)
         if len(calls) == 1:
             raise OperationalError("disk full")
-        return real(self, cutoff, limit=limit)
+        return real(self, cutoff, limit=limit, reached=reached)
 
     monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
 
@@ -144,7 +144,7 @@ def test_time_that_is_over_is_one_line_and_the_rest_waits_for_the_interval(call)
 
     assert (code, out) == (0, "Removed nothing.\n")
     assert err == (
-        f"{STARTED}Stopped early (out of time): rows are left, and the next run goes on.\n"
+        f"{STARTED}Stopped early (out of time): 1 row is left, and the next run goes on.\n"
     )
 
 

@@ -38,10 +38,10 @@ def slow_batches(monkeypatch):
     at_work = threading.Event()
     real = BlacklistQuerySet.delete_batch
 
-    def delete_batch(self, cutoff, *, limit):
+    def delete_batch(self, cutoff, *, limit, reached):
         at_work.set()
         time.sleep(0.5)
-        return real(self, cutoff, limit=limit)
+        return real(self, cutoff, limit=limit, reached=reached)
 
     monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
     return at_work
@@ -130,7 +130,7 @@ def test_it_survives_errors(monkeypatch, caplog):
     monkeypatch.setattr(retry, "WAITS", ())
     patch = pytest.MonkeyPatch()
 
-    def fail(self, cutoff, *, limit):
+    def fail(self, cutoff, *, limit, reached):
         raise OperationalError("disk full")
 
     patch.setattr(BlacklistQuerySet, "delete_batch", fail)

@@ -260,7 +260,7 @@ def test_a_database_that_fails_is_recovered_from(waits, monkeypatch):
     monkeypatch.setattr(retry, "WAITS", ())
     patch = pytest.MonkeyPatch()
 
-    def fail(self, cutoff, *, limit):
+    def fail(self, cutoff, *, limit, reached):
         raise OperationalError("disk full")
 
     patch.setattr(BlacklistQuerySet, "delete_batch", fail)
