@@ -29,7 +29,7 @@ def _cleanup(wanted: argparse.Namespace) -> report.Result:
 
 
 def _latency(wanted: argparse.Namespace) -> report.Result:
-    seconds, rounds = (15, 8) if wanted.full else (5, 3)
+    seconds, rounds = (10, 6) if wanted.full else (5, 3)
     return latency.run(
         seconds=wanted.seconds or seconds, rounds=wanted.rounds or rounds, rate=wanted.rate
     )

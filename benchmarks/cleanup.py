@@ -214,6 +214,6 @@ def _promises(database: str, figures: list[dict[str, Any]]) -> Iterator[Promise]
     yield Promise(
         claim, ours["longest_batch"] <= _MOST_BATCH, f"{ours['longest_batch'] * 1_000:.0f} ms"
     )
-    if (slower := _ratio(found, COMMAND, DELETE)) is not None:
+    if (slower := _ratio(found, COMMAND, DELETE)) is not None and expired >= rows:
         claim = f"{where} takes at most {_MOST_PLAIN_DELETES:g} times a plain DELETE"
         yield Promise(claim, slower <= _MOST_PLAIN_DELETES, f"{slower:.2f} times")
