@@ -179,16 +179,16 @@ def _of_growth(figures: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure
         seconds.annotate(
             f"{_short(time)} s",
             (size, time),
-            (8, -10),
+            (-8, 7),
             textcoords="offset points",
-            ha="left",
+            ha="center",
             fontsize=8,
         )
     seconds.set_yscale("log")
     seconds.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     seconds.yaxis.set_minor_locator(NullLocator())
     seconds.margins(x=0.2, y=0.15)
-    seconds.legend(loc="upper left", fontsize=8)
+    seconds.legend(loc="lower right", fontsize=8)
     seconds.set_title("seconds")
     memory.plot(sizes, [found["memory"] / 2**20 for found in figures], "o-", color=colour)
     memory.axhline(20, color="#666666", linestyle=":")
