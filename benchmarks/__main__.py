@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from benchmarks import cleanup, growth, latency, machine, refresh, report, storage
 from benchmarks.databases import available
@@ -29,7 +30,7 @@ def _cleanup(wanted: argparse.Namespace) -> report.Result:
 
 
 def _latency(wanted: argparse.Namespace) -> report.Result:
-    seconds, rounds = (10, 6) if wanted.full else (5, 3)
+    seconds, rounds = (10, 6) if wanted.full else (5, 2)
     return latency.run(
         seconds=wanted.seconds or seconds, rounds=wanted.rounds or rounds, rate=wanted.rate
     )
@@ -59,7 +60,8 @@ _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
 
 def main(arguments: list[str]) -> int:
     wanted = _parse(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and drop the databases
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     if "PostgreSQL" not in available():
         sys.exit("No PostgreSQL answers; POSTGRES_URL names one.")
     load = os.getloadavg()
@@ -73,6 +75,13 @@ def main(arguments: list[str]) -> int:
     command = " ".join(["python -m benchmarks", *arguments])
     print("\nWritten:", report.write(results, machine.describe(command, load)).name)
     return not all(promise.kept for promise in promises)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    """Leave, dropping the databases; a second signal does not stop that."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: None)
+    sys.exit(128 + number)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -90,7 +99,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--logins": (200, "storage: logins"),
         "--refreshes": (50, "storage: refreshes of each login"),
         "--clients": (4, "refresh: clients at once"),
-        "--rate": (50, "latency: requests a second"),
+        "--rate": (60, "latency: requests a second"),
     }
     for name, (default, text) in numbers.items():
         parser.add_argument(name, type=_positive, default=default, help=f"{text} ({default})")
