@@ -16,12 +16,11 @@ from benchmarks.traffic import LOGOUT, OPERATIONS, REFRESH, Request, Traffic
 _MOST_RATIO = 1.2
 _ENOUGH = 500  # requests; fewer say nothing about the slowest in a hundred
 _LEAD = 3.0  # seconds in which the process of the cleanup starts, and then waits
-_WARM_UP = 1.0
+_FIRST_WARM_UP, _WARM_UP = 6.0, 1.0
 
 WITHOUT, AGAIN, WITH, GENTLY = "without", "without, again", "with", "with, gently"
 
-# What a round consists of, and the options of the cleanup that runs then. What it removes is put
-# back before each slice without it.
+# What a round consists of, and the options of the cleanup that runs then.
 _CONDITIONS: dict[str, dict[str, Any] | None] = {
     WITHOUT: None,
     WITH: {},
@@ -78,7 +77,8 @@ def _measured(database: str, seconds: float, rounds: int, rate: float) -> dict[s
         place.run("refill")  # the first time it makes the copy
         with servers.serving(place) as port:
             traffic = Traffic(port)
-            traffic.drive(rate, begin=monotonic(), until=monotonic() + 2)
+            # Each thread of the server meets each kind of request for the first time.
+            traffic.drive(rate, begin=monotonic(), until=monotonic() + _FIRST_WARM_UP)
             for number in range(rounds):
                 for condition, options in _CONDITIONS.items():
                     _slice(place, traffic, seen[condition], options, seconds, rate)
@@ -95,8 +95,7 @@ def _slice(
     rate: float,
 ) -> None:
     """Add what happens within ``seconds`` to ``seen``; clean up meanwhile if there are options."""
-    if options is None:
-        place.run("refill")
+    place.run("refill")  # also where nothing was removed, so that all begin alike
     begin = monotonic() + (_WARM_UP if options is None else _LEAD)
     if options is None:
         requests = _driven(traffic, seen, begin, seconds, rate)
@@ -172,7 +171,7 @@ def _facts(seen: _Seen) -> dict[str, Any]:
 
 def _distribution(seconds: Iterable[float]) -> dict[str, Any]:
     """Return milliseconds: those at which so many percent were answered."""
-    ordered = sorted(value * 1_000 for value in seconds) or [float("nan")]
+    ordered = sorted(round(value * 1_000, 3) for value in seconds) or [float("nan")]
     curve = [ordered[ceil(len(ordered) * percent / 100) - 1] for percent in PERCENTILES]
     at = dict(zip(PERCENTILES, curve, strict=True))
     return {"count": len(ordered), "p50": at[50], "p99": at[99], "max": at[100], "curve": curve}
