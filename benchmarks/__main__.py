@@ -1,30 +1,67 @@
-"""``python -m benchmarks [storage|refresh|cleanup]``: measure, print and write ``results/``."""
+"""``python -m benchmarks [SUBJECT]``: measure, print, and write tables and plots to ``results/``.
+
+Without a subject all of them are measured. The sizes are such that this ends within a quarter of
+an hour; --full takes those at which the cleanup promises something, which takes an hour.
+"""
 
 import argparse
 import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
-from benchmarks import cleanup, machine, refresh, report, storage
+from benchmarks import cleanup, growth, latency, machine, refresh, report, storage
 from benchmarks.databases import available
+
+_ROWS = {"PostgreSQL": 200_000, "MariaDB": 100_000, "SQLite": 200_000}
+_FULL_ROWS = {"PostgreSQL": 1_000_000, "MariaDB": 400_000, "SQLite": 400_000}
+_FULL_ALONE = {"MariaDB": 5_000_000}
+_GROWTH = [10_000, 100_000, 1_000_000]
+_FULL_GROWTH = [*_GROWTH, 10_000_000]
+
+
+def _cleanup(wanted: argparse.Namespace) -> report.Result:
+    sizes = _FULL_ROWS if wanted.full else _ROWS
+    if wanted.rows:
+        sizes = dict.fromkeys(sizes, wanted.rows)
+    alone = _FULL_ALONE if wanted.full and not wanted.rows else {}
+    return cleanup.run(sizes=sizes, rounds=wanted.rounds or 3, alone=alone)
+
+
+def _latency(wanted: argparse.Namespace) -> report.Result:
+    seconds, rounds = (10, 6) if wanted.full else (5, 2)
+    return latency.run(
+        seconds=wanted.seconds or seconds, rounds=wanted.rounds or rounds, rate=wanted.rate
+    )
+
+
+def _growth(wanted: argparse.Namespace) -> report.Result:
+    sizes = _FULL_GROWTH if wanted.full else _GROWTH
+    if wanted.rows:
+        sizes = [size for size in _FULL_GROWTH if size <= wanted.rows] or [wanted.rows]
+    return growth.run(sizes=sizes, rounds=wanted.rounds or 3)
+
+
+def _refresh(wanted: argparse.Namespace) -> report.Result:
+    return refresh.run(
+        seconds=wanted.seconds or 5, rounds=wanted.rounds or 4, clients=wanted.clients
+    )
+
 
 _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
     "storage": lambda wanted: storage.run(logins=wanted.logins, refreshes=wanted.refreshes),
-    "refresh": lambda wanted: refresh.run(
-        seconds=wanted.seconds, rounds=wanted.rounds, clients=wanted.clients
-    ),
-    "cleanup": lambda wanted: cleanup.run(
-        expired=wanted.rows,
-        live=wanted.rows // 10,
-        simplejwt_rows=wanted.simplejwt_rows,
-    ),
+    "refresh": _refresh,
+    "cleanup": _cleanup,
+    "latency": _latency,
+    "growth": _growth,
 }
 
 
 def main(arguments: list[str]) -> int:
     wanted = _parse(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and drop the databases
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     if "PostgreSQL" not in available():
         sys.exit("No PostgreSQL answers; POSTGRES_URL names one.")
     load = os.getloadavg()
@@ -40,27 +77,46 @@ def main(arguments: list[str]) -> int:
     return not all(promise.kept for promise in promises)
 
 
+def _end(number: int, _frame: object) -> NoReturn:
+    """Leave, dropping the databases; a second signal does not stop that."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: None)
+    sys.exit(128 + number)
+
+
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("subject", nargs="?", choices=_SUBJECTS, help="default: all of them")
+    parser.add_argument(
+        "--full", action="store_true", help="cleanup, latency, growth: sizes that promise something"
+    )
+    parser.add_argument(
+        "--rows", type=_positive, help="cleanup: expired rows on each database; growth: at most"
+    )
+    parser.add_argument("--rounds", type=_positive, help="rounds of each")
+    parser.add_argument("--seconds", type=_seconds, help="refresh, latency: length of a round")
     numbers = {
-        "--rows": (200_000, "cleanup: expired tokens; a tenth as many are live"),
-        "--simplejwt-rows": (50_000, "cleanup: at most so many for simplejwt, whose need grows"),
         "--logins": (200, "storage: logins"),
         "--refreshes": (50, "storage: refreshes of each login"),
-        "--rounds": (4, "refresh: rounds of each"),
         "--clients": (4, "refresh: clients at once"),
+        "--rate": (60, "latency: requests a second"),
     }
     for name, (default, text) in numbers.items():
         parser.add_argument(name, type=_positive, default=default, help=f"{text} ({default})")
-    parser.add_argument("--seconds", type=float, default=5.0, help="refresh: length of a round (5)")
     return parser.parse_args(arguments)
 
 
 def _positive(text: str) -> int:
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+    if not 1 <= number <= 100_000_000:
+        raise argparse.ArgumentTypeError("must be from 1 to 100,000,000")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 1 <= number <= 600:
+        raise argparse.ArgumentTypeError("must be from 1 to 600")
     return number
 
 

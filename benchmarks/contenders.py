@@ -4,17 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.databases import temporary
+from benchmarks.databases import copied, temporary
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A Django project with one way to blacklist tokens."""
+    """A Django project with one way to store tokens."""
 
     name: str
     settings: str
@@ -22,6 +22,7 @@ class Contender:
 
 OURS = Contender("this app", "benchmarks.settings")
 SIMPLEJWT = Contender("simplejwt", "benchmarks.simplejwt_settings")
+OAUTH = Contender("django-oauth-toolkit", "benchmarks.oauth_settings")
 BOTH = (OURS, SIMPLEJWT)
 
 
@@ -32,14 +33,43 @@ class Installation:
     contender: Contender
     environment: dict[str, str]
 
-    def run(self, task: str, **arguments: Any) -> dict[str, Any]:
-        """Run ``benchmarks.inside.<task>`` in a process of its own; return what it answers."""
+    database: str
+
+    def run(self, task: str, *, timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
+        """Run ``benchmarks.inside.<task>`` in a process of its own; return what it answers.
+
+        Raises subprocess.TimeoutExpired after ``timeout`` seconds; the process is ended then.
+        """
+        with self.start(task, **arguments) as answer:
+            return answer(timeout)
+
+    @contextmanager
+    def start(
+        self, task: str, **arguments: Any
+    ) -> Iterator[Callable[[float | None], dict[str, Any]]]:
+        """Start the task, and give the function that waits for its answer."""
         command = [sys.executable, "-m", "benchmarks.inside", task, json.dumps(arguments)]
-        done = subprocess.run(command, env=self.environment, check=False, stdout=subprocess.PIPE)
-        if done.returncode:
-            sys.exit(f"{task} failed for {self.contender.name}; its message is above.")
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        with subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE) as process:
+
+            def answer(timeout: float | None = None) -> dict[str, Any]:
+                output, _ = process.communicate(timeout=timeout)
+                if process.returncode:
+                    sys.exit(f"{task} failed for {self.contender.name}; its message is above.")
+                found: dict[str, Any] = json.loads(output)
+                return found
+
+            try:
+                yield answer
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    @contextmanager
+    def copy(self) -> Iterator["Installation"]:
+        """Give the same contender on a copy of the database, dropped afterwards."""
+        with copied(self.database, self.environment["DATABASE_URL"]) as url:
+            environment = self.environment | {"DATABASE_URL": url}
+            yield Installation(self.contender, environment, self.database)
 
 
 @contextmanager
@@ -47,6 +77,6 @@ def installed(contender: Contender, database: str, **environment: str) -> Iterat
     """Give ``contender`` on a fresh ``database`` (a key of DATABASES), dropped afterwards."""
     with temporary(database) as url:
         variables = {"DJANGO_SETTINGS_MODULE": contender.settings, "DATABASE_URL": url}
-        installation = Installation(contender, {**os.environ, **variables, **environment})
+        installation = Installation(contender, {**os.environ, **variables, **environment}, database)
         installation.run("migrate")
         yield installation

@@ -2,10 +2,11 @@
 
 import itertools
 import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -39,18 +40,79 @@ def temporary(database: str) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="bench_") as folder:
             yield f"sqlite:///{Path(folder) / 'bench.sqlite3'}"
         return
-    name = f"bench_{os.getpid()}_{next(_numbers)}"
     utf8 = " CHARACTER SET utf8mb4" if database == "MariaDB" else ""
-    _on_server(database, f"CREATE DATABASE {name}{utf8}")
+    with _named(database, utf8) as url:
+        yield url
+
+
+@contextmanager
+def copied(database: str, url: str) -> Iterator[str]:
+    """Give the URL of a copy of the database at ``url``, which nobody uses meanwhile.
+
+    A copy on MariaDB has no foreign keys.
+    """
+    if database == "PostgreSQL":
+        with _named(database, f" TEMPLATE {_name(url)} STRATEGY FILE_COPY") as copy:
+            yield copy
+        return
+    with temporary(database) as copy:
+        if database == "SQLite":
+            _copy_file(_file(url), _file(copy))
+        else:
+            _copy_tables(_name(url), _name(copy))
+        yield copy
+
+
+@contextmanager
+def _named(database: str, how: str) -> Iterator[str]:
+    name = f"bench_{os.getpid()}_{next(_numbers)}"
     try:
+        _on_server(database, f"CREATE DATABASE {name}{how}")
         yield urlsplit(DATABASES[database])._replace(path=f"/{name}").geturl()
     finally:
+        if database == "MariaDB":
+            _end_connections(name)
         force = " WITH (FORCE)" if database == "PostgreSQL" else ""
-        _on_server(database, f"DROP DATABASE {name}{force}")
+        _on_server(database, f"DROP DATABASE IF EXISTS {name}{force}")
 
 
-def _on_server(database: str, statement: str) -> Any:
-    """Execute a statement outside of any database of ours; return its first value, if any."""
+def _name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+def _file(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    with target.open("rb+") as file:
+        os.fsync(file)  # else the writing would be part of what is measured
+
+
+def _copy_tables(source: str, target: str) -> None:
+    """Copy table by table, and wait until all of it is on disk."""
+    names = f"FROM information_schema.tables WHERE table_schema = '{source}'"
+    tables = str(_on_server("MariaDB", f"SELECT group_concat(table_name) {names}")).split(",")
+    statements = []
+    for table in tables:
+        statements.append(f"CREATE TABLE {target}.{table} LIKE {source}.{table}")
+        statements.append(f"INSERT INTO {target}.{table} SELECT * FROM {source}.{table}")
+    copies = ", ".join(f"{target}.{table}" for table in tables)
+    statements += [f"ANALYZE TABLE {copies}", f"FLUSH TABLES {copies} FOR EXPORT"]
+    _on_server("MariaDB", *statements)
+
+
+def _end_connections(name: str) -> None:
+    """End what a process that was killed left at work; DROP DATABASE would wait for it."""
+    query = f"SELECT group_concat(id) FROM information_schema.processlist WHERE db = '{name}'"
+    for number in filter(None, str(_on_server("MariaDB", query) or "").split(",")):
+        with suppress(pymysql.err.OperationalError):  # it has ended by itself
+            _on_server("MariaDB", f"KILL {number}")
+
+
+def _on_server(database: str, *statements: str) -> Any:
+    """Execute statements outside of any database of ours; return the last one's first value."""
     connect = _connect_to_postgresql if database == "PostgreSQL" else _connect_to_mariadb
     address = urlsplit(DATABASES[database])
     connection = connect(
@@ -61,7 +123,8 @@ def _on_server(database: str, statement: str) -> Any:
     )
     try:
         cursor = connection.cursor()
-        cursor.execute(statement)
+        for statement in statements:
+            cursor.execute(statement)
         return cursor.fetchone()[0] if cursor.description else None
     finally:
         connection.close()

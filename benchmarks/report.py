@@ -59,20 +59,30 @@ def text_of(promises: list[Promise]) -> str:
 
 
 def write(results: list[Result], facts: dict[str, str]) -> Path:
-    """Write the results as Markdown and JSON; return the name of the Markdown file."""
+    """Write the results as Markdown, JSON and plots; return the path of the Markdown file."""
     RESULTS.mkdir(exist_ok=True)
     subjects = [result.subject for result in results]
     name = "-".join([facts["date"][:10], *(subjects if len(subjects) < 3 else [])])
     described = [f"- {fact}: {value}" for fact, value in facts.items()]
-    tables = [str(table) for result in results for table in result.tables]
+    sections = [
+        part for result in results for part in (*map(str, result.tables), *_drawn(result, name))
+    ]
     promises = [promise for result in results for promise in result.promises]
-    parts = ["# Benchmarks", "\n".join(described), *tables, text_of(promises)]
+    parts = ["# Benchmarks", "\n".join(described), *sections, text_of(promises)]
     markdown = RESULTS / f"{name}.md"
     markdown.write_text("\n\n".join(parts) + "\n")
     figures = {result.subject: result.figures for result in results}
     document = {"facts": facts, "figures": figures, "promises": [asdict(item) for item in promises]}
     markdown.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
     return markdown
+
+
+def _drawn(result: Result, name: str) -> list[str]:
+    """Draw the plots of a result, and return the Markdown that shows them."""
+    from benchmarks import plots  # needs the names of the subjects, which need this module
+
+    written = plots.write(result.subject, result.figures, RESULTS / name)
+    return [f"![{title}]({path.name})" for title, path in written]
 
 
 def _shown(cell: object) -> str:

@@ -1,52 +1,69 @@
 """Remove what has expired, one way, and tell what it took."""
 
 import json
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import StringIO
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import Error, connection
 
 from benchmarks.inside import memory, tables
 
 
-def main(way: str) -> dict[str, Any]:
+def main(way: str, at: float = 0.0, **options: Any) -> dict[str, Any]:
+    """Remove from the moment ``at`` of the monotonic clock on; ``options`` are the command's."""
     get_user_model()._default_manager.exists()  # connects
-    counter = _Counter()
+    time.sleep(max(0.0, at - monotonic()))
+    watch = _Watch()
     before = memory.start_over()
-    began = perf_counter()
+    began = monotonic()
     try:
-        with connection.execute_wrapper(counter):
-            facts = _WAYS[way]()
+        with connection.execute_wrapper(watch):
+            facts = _WAYS[way](**options)
     except Error as error:
         facts = {"error": f"{type(error).__name__}: {error}"[:200]}
-    seconds = perf_counter() - began
+    ended = monotonic()
     return facts | {
-        "seconds": seconds,
+        "began": began,
+        "ended": ended,
+        "seconds": ended - began,
         "memory": memory.peak() - before,
-        "statements": counter.statements,
+        "statements": watch.statements,
+        "longest_statement": watch.longest,
         "left": tables.rows(),
     }
 
 
-class _Counter:
+class _Watch:
+    """Counts the statements and keeps the seconds of the longest."""
+
     def __init__(self) -> None:
         self.statements = 0
+        self.longest = 0.0
 
     def __call__(self, execute: Callable[..., Any], *arguments: Any) -> Any:
         self.statements += 1
-        return execute(*arguments)
+        began = perf_counter()
+        try:
+            return execute(*arguments)
+        finally:
+            self.longest = max(self.longest, perf_counter() - began)
 
 
-def _ours() -> dict[str, Any]:
+def _ours(**options: Any) -> dict[str, Any]:
     output = StringIO()
-    call_command("cleanup_tokens", format="json", stdout=output)
+    with suppress(CommandError):  # it failed, or stopped early; the report says so
+        call_command("cleanup_tokens", format="json", stdout=output, **options)
     report = json.loads(output.getvalue())
-    return {"longest_batch": report["longest_batch"], "batches": report["batches"]}
+    names = ("outcome", "removed", "longest_batch", "batches")
+    failed = {"error": report["error"]} if report["outcome"] == "failed" else {}
+    return {name: report[name] for name in names} | failed
 
 
 def _simplejwt() -> dict[str, Any]:
@@ -54,14 +71,25 @@ def _simplejwt() -> dict[str, Any]:
     return {}
 
 
-def _plain_delete() -> dict[str, Any]:
-    from tokens.models import BlacklistEntry
-
-    now = connection.ops.adapt_datetimefield_value(datetime.now(UTC))
-    table = BlacklistEntry._meta.db_table
-    with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {table} WHERE expires_at < %s", [now])
+def _oauth() -> dict[str, Any]:
+    call_command("cleartokens")
     return {}
 
 
-_WAYS = {"ours": _ours, "simplejwt": _simplejwt, "plain delete": _plain_delete}
+def _plain_delete() -> dict[str, Any]:
+    from tokens.models import BlacklistEntry, TokenSession
+
+    now = connection.ops.adapt_datetimefield_value(datetime.now(UTC))
+    with connection.cursor() as cursor:
+        for model in (BlacklistEntry, TokenSession):
+            table = connection.ops.quote_name(model._meta.db_table)
+            cursor.execute(f"DELETE FROM {table} WHERE expires_at < %s", [now])
+    return {}
+
+
+_WAYS: dict[str, Callable[..., dict[str, Any]]] = {
+    "ours": _ours,
+    "plain delete": _plain_delete,
+    "simplejwt": _simplejwt,
+    "oauth": _oauth,
+}

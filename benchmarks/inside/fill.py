@@ -1,87 +1,163 @@
-"""Fill the tables with tokens that were logged out: expired ones, and some still in force."""
+"""Fill the tables of a contender with logins: expired ones, and some still in force."""
 
 import random
-import string
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from hashlib import sha256
 from typing import Any
-from uuid import uuid4
 
-from django.db import connection, models
-from uuid6 import uuid7
+from django.conf import settings
 
+from benchmarks.inside import bulk
+from benchmarks.inside.migrate import USERS
+from benchmarks.inside.population import Login, logins
 from benchmarks.inside.tables import APP
 
-_CHUNK = 5_000
-_TOKEN_LENGTH = 288  # of a refresh token of simplejwt with HS256
-_ALPHABET = string.ascii_letters + string.digits + "-_"
+_AGENT = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/142.0.0.0 Safari/537.36"
+)
+_TOKEN_DIGITS = 288  # the length of a refresh token of simplejwt with HS256
+_EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
+
+_chance = random.Random(2)
 
 
 def main(expired: int, live: int) -> dict[str, Any]:
-    fill = _fill_ours if APP == "tokens" else _fill_simplejwt
-    fill(_ends(expired, live))
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("VACUUM ANALYZE")
-            cursor.execute("CHECKPOINT")
-        elif connection.vendor == "sqlite":
-            cursor.execute("ANALYZE")
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return {}
+    began = time.monotonic()
+    now = time.time()
+    _FILL[APP](lambda: logins(expired, live, now))
+    bulk.settle()
+    return {"seconds": time.monotonic() - began}
 
 
-def _ends(expired: int, live: int) -> Iterator[datetime]:
-    """Give when each token ends: over the month until yesterday, then over the next day."""
-    now, day = datetime.now(UTC), timedelta(days=1)
-    for number in range(expired):
-        yield now - 31 * day + 30 * day * number / expired
-    for number in range(live):
-        yield now + day + day * number / live
+Population = Callable[[], Iterator[Login]]
 
 
-def _fill_ours(ends: Iterator[datetime]) -> None:
-    from tokens.models import BlacklistEntry
+def _fill_ours(population: Population) -> None:
+    """Whoever logged out left an entry; whoever went away left a session."""
+    from tokens.models import BlacklistEntry, TokenSession
 
-    for chunk in _chunks(ends):
-        _insert(
-            BlacklistEntry(
-                key=(sid := uuid7()),
-                scope="session",
-                subject=str(sid),
-                user_id=1,
-                reason="logout",
-                created_at=end - timedelta(days=1),
-                expires_at=end,
+    bulk.load(
+        BlacklistEntry,
+        "key scope subject user reason created_at expires_at",
+        (
+            (
+                *(sid, "session", _hyphened(sid), _user(), "logout"),
+                *(_time(login.created), _time(login.expires)),
             )
-            for _, end in chunk
-        )
-
-
-def _fill_simplejwt(ends: Iterator[datetime]) -> None:
-    from rest_framework_simplejwt.token_blacklist import models
-
-    for chunk in _chunks(ends):
-        _insert(
-            models.OutstandingToken(
-                id=number,
-                user_id=1,
-                jti=uuid4().hex,
-                token="".join(random.choices(_ALPHABET, k=_TOKEN_LENGTH)),
-                created_at=end - timedelta(days=1),
-                expires_at=end,
+            for login in population()
+            if login.logged_out
+            for sid in [_uuid7(login.created)]
+        ),
+    )
+    bulk.load(
+        TokenSession,
+        "sid user refresh_jti previous_jti rotated_at auth_hash"
+        " created_at last_used_at expires_at ip_address user_agent",
+        (
+            (
+                *(_uuid7(login.created), _user(), _hex(32), _hex(32), created, _hex(64)),
+                *(created, created, _time(login.expires), "203.0.113.7", _AGENT),
             )
-            for number, end in chunk
-        )
-        _insert(models.BlacklistedToken(token_id=number) for number, _ in chunk)
+            for login in population()
+            if not login.logged_out
+            for created in [_time(login.created)]
+        ),
+    )
 
 
-def _chunks(ends: Iterator[datetime]) -> Iterator[list[tuple[int, datetime]]]:
-    numbered = enumerate(ends, start=1)
-    while chunk := list(islice(numbered, _CHUNK)):
-        yield chunk
+def _fill_simplejwt(population: Population) -> None:
+    """A row for each token, and another one if its user logged out."""
+    from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
+
+    bulk.load(
+        OutstandingToken,
+        "id user jti token created_at expires_at",
+        (
+            (
+                *(str(number), _user(), _hex(32), _hex(_TOKEN_DIGITS)),
+                *(_time(login.created), _time(login.expires)),
+            )
+            for number, login in enumerate(population(), start=1)
+        ),
+    )
+    bulk.load(
+        BlacklistedToken,
+        "token blacklisted_at",
+        (
+            (str(number), _time(login.created))
+            for number, login in enumerate(population(), start=1)
+            if login.logged_out
+        ),
+    )
 
 
-def _insert(instances: Iterable[models.Model]) -> None:
-    rows = list(instances)
-    type(rows[0])._default_manager.bulk_create(rows)
+def _fill_oauth(population: Population) -> None:
+    """A pair of tokens each. Logging out deletes the access token and marks the refresh token.
+
+    Live ones are all pairs, because what was logged out is at once old enough for cleartokens.
+    """
+    from oauth2_provider.models import AccessToken, Application, RefreshToken
+
+    application = Application.objects.create(
+        client_type=Application.CLIENT_PUBLIC,
+        authorization_grant_type=Application.GRANT_PASSWORD,
+    )
+    idle = settings.OAUTH2_PROVIDER["REFRESH_TOKEN_EXPIRE_SECONDS"]
+    common = "user token token_checksum application resource created updated"
+
+    def values(login: Login) -> tuple[str, ...]:
+        token, created = _hex(30), _time(login.created)
+        digest = sha256(token.encode()).hexdigest()
+        return (_user(), token, digest, str(application.pk), "[]", created, created)
+
+    bulk.load(
+        AccessToken,
+        f"id expires scope {common}",
+        (
+            (str(number), _time(login.expires - idle), "read write", *values(login))
+            for number, login in enumerate(population(), start=1)
+            if login.live or not login.logged_out
+        ),
+    )
+    bulk.load(
+        RefreshToken,
+        f"id access_token token_family revoked {common}",
+        (
+            (str(number), None, _hex(32), _time(login.created), *values(login))
+            if login.logged_out and not login.live
+            else (str(number), str(number), _hex(32), None, *values(login))
+            for number, login in enumerate(population(), start=1)
+        ),
+    )
+
+
+_FILL: dict[str, Callable[[Population], None]] = {
+    "tokens": _fill_ours,
+    "token_blacklist": _fill_simplejwt,
+    "oauth2_provider": _fill_oauth,
+}
+
+
+def _uuid7(seconds: float) -> str:
+    bits = _chance.getrandbits
+    return f"{int(seconds * 1_000):012x}7{bits(12):03x}{8 + bits(2):x}{bits(60):015x}"
+
+
+def _hyphened(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _hex(digits: int) -> str:
+    return f"{_chance.getrandbits(4 * digits):0{digits}x}"
+
+
+def _user() -> str:
+    return str(1 + int(_chance.random() * USERS))
+
+
+def _time(seconds: float) -> str:
+    """Return a time as all three databases read it: in UTC, without saying so."""
+    return str(_EPOCH + timedelta(seconds=seconds))

@@ -3,7 +3,11 @@
 from django.apps import apps
 from django.db import connection
 
-APP = "tokens" if apps.is_installed("tokens") else "token_blacklist"
+APP = next(
+    config.label
+    for config in apps.get_app_configs()
+    if config.label in ("tokens", "token_blacklist", "oauth2_provider")
+)
 
 
 def rows() -> dict[str, int]:
