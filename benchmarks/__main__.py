@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from benchmarks import cleanup, growth, latency, machine, refresh, report, storage
-from benchmarks.databases import available
+from benchmarks.databases import ORDER, available, want
 
 _ROWS = {"PostgreSQL": 200_000, "MariaDB": 100_000, "SQLite": 200_000}
 _FULL_ROWS = {"PostgreSQL": 1_000_000, "MariaDB": 400_000, "SQLite": 400_000}
@@ -62,7 +62,9 @@ def main(arguments: list[str]) -> int:
     wanted = _parse(arguments)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    if "PostgreSQL" not in available():
+    want(wanted.database or list(ORDER))
+    needs_postgresql = wanted.subject not in ("cleanup", "latency", "storage")
+    if needs_postgresql and "PostgreSQL" not in available():
         sys.exit("No PostgreSQL answers; POSTGRES_URL names one.")
     load = os.getloadavg()
     results = []
@@ -92,6 +94,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--rows", type=_positive, help="cleanup: expired rows on each database; growth: at most"
+    )
+    parser.add_argument(
+        "--database", action="append", choices=ORDER, help="only this one; may be given twice"
     )
     parser.add_argument("--rounds", type=_positive, help="rounds of each")
     parser.add_argument("--seconds", type=_seconds, help="refresh, latency: length of a round")
