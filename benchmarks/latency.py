@@ -227,8 +227,8 @@ def _promises(database: str, figure: dict[str, Any]) -> list[Promise]:
             for facts in (figure["conditions"][WITH], figure["without"])
         )
         seen = (
-            f"{ratio:.2f} times; {with_it / without:.2f} by the median slices; at full speed {full:.2f};"
-            f" two measurements without differ {max(noise, 1 / noise):.2f} times"
+            f"{ratio:.2f} times; {with_it / without:.2f} by the median slices; at full speed"
+            f" {full:.2f}; two measurements without differ {max(noise, 1 / noise):.2f} times"
         )
         promises.append(Promise(claim, ratio <= _MOST_RATIO, seen))
     return promises
