@@ -65,8 +65,8 @@ def run(
     ``if_due`` runs only if the last success is older than ``interval``, which is
     TOKENS_CLEANUP_INTERVAL if it is not given. A batch has ``batch_size`` rows, or as many as fit
     into TOKENS_CLEANUP_BATCH_SECONDS. Between batches it rests for ``pause`` seconds, or, if that
-    is not given, while others use the database (see ``pace``). The run ends between two batches after ``max_seconds`` or
-    when ``stop`` is set. ``progress`` is called with the number of rows after each batch.
+    is not given, while others use the database (see ``pace``). The run ends between two batches
+    after ``max_seconds`` or when ``stop`` is set. ``progress`` is called with the number of rows after each batch.
 
     A database error that persists ends the run as "failed" and is in the report. It is raised if
     not even that can be recorded. Any other exception is recorded and raised.
