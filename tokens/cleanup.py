@@ -66,7 +66,8 @@ def run(
     TOKENS_CLEANUP_INTERVAL if it is not given. A batch has ``batch_size`` rows, or as many as fit
     into TOKENS_CLEANUP_BATCH_SECONDS. Between batches it rests for ``pause`` seconds, or, if that
     is not given, while others use the database (see ``pace``). The run ends between two batches
-    after ``max_seconds`` or when ``stop`` is set. ``progress`` is called with the number of rows after each batch.
+    after ``max_seconds`` or when ``stop`` is set. ``progress`` is called with the number of rows
+    after each batch.
 
     A database error that persists ends the run as "failed" and is in the report. It is raised if
     not even that can be recorded. Any other exception is recorded and raised.
@@ -74,16 +75,13 @@ def run(
     if batch_size is not None and batch_size < 1:
         raise ValueError("batch_size must be at least 1.")
     using = using or blacklist.database()
-    now = clock.database_now(using)
-    due = partial(is_due, using, now, interval) if if_due else lambda: True
-    taken = _take(using, trigger=trigger, due=due, now=now)
-    if isinstance(taken, str):
-        report = CleanupReport(
-            SKIPPED, skipped=taken, started_at=now, cutoff=cutoff_at(now), trigger=trigger
-        )
-        if taken == RUNNING_ELSEWHERE:
-            announce.skipped(report, using=using)
-        return report
+    try:
+        taken = _begin(using, trigger=trigger, if_due=if_due, interval=interval)
+    except Error as error:
+        announce.unable(error, trigger=trigger, using=using)
+        raise
+    if isinstance(taken, CleanupReport):
+        return taken
     work = _Work(
         taken,
         batch_size=batch_size,
@@ -95,6 +93,22 @@ def run(
     return work.run()
 
 
+def _begin(
+    using: str, *, trigger: str, if_due: bool, interval: timedelta | None
+) -> lease.Lease | CleanupReport:
+    """Return the lease, or the report of a run that has nothing to do."""
+    now = clock.database_now(using)
+    before = cutoff_at(now)  # Settings that have no meaning show before the lease is taken.
+    due = partial(is_due, using, now, interval) if if_due else lambda: True
+    taken = _take(using, trigger=trigger, due=due, now=now)
+    if not isinstance(taken, str):
+        return taken
+    report = CleanupReport(SKIPPED, skipped=taken, started_at=now, cutoff=before, trigger=trigger)
+    if taken == RUNNING_ELSEWHERE:
+        announce.skipped(report, using=using)
+    return report
+
+
 def _take(using: str, *, trigger: str, due: Callable[[], bool], now: datetime) -> lease.Lease | str:
     """Return the lease, or why this run has nothing to do."""
     if not due():
@@ -102,11 +116,15 @@ def _take(using: str, *, trigger: str, due: Callable[[], bool], now: datetime) -
     taken = lease.take(using=using, trigger=trigger, now=now)
     if taken is None:
         return RUNNING_ELSEWHERE
-    if not due():
-        # Another run has finished since the question was asked first.
+    try:
+        if due():
+            return taken
+    except BaseException:
         taken.cancel()
-        return NOT_DUE
-    return taken
+        raise
+    # Another run has finished since the question was asked first.
+    taken.cancel()
+    return NOT_DUE
 
 
 class _DeleteBatch(Protocol):
@@ -177,7 +195,9 @@ class _Work:
         if self._stopped in (None, LEASE_LOST):
             return None
         # Who asked it to stop may be waiting for the process to end.
-        return left(self._using, self._cutoff, count=self._stopped == OUT_OF_TIME)
+        count = self._stopped == OUT_OF_TIME
+        ask = partial(left, self._using, self._cutoff, count=count)
+        return retry.write(lambda _attempt: ask(), using=self._using)
 
     def _find_left_by_failure(self) -> Left | None:
         try:

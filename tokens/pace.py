@@ -43,8 +43,6 @@ class Pace:
             aim = _AIM * conf.TOKENS_CLEANUP_BATCH_SECONDS * (_GENTLE_SHARE if gentle else 1)
             adapted = int(size * min(max(aim / max(seconds, 1e-6), 0.5), 2))
             self.size = min(max(adapted, _SMALLEST_BATCH), _LARGEST_BATCH)
-        else:
-            self.size = size
         if self._pause is not None:
             return self._pause
         return seconds * (1 / _GENTLE_SHARE - 1) if gentle else 0.0
