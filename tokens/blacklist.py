@@ -14,10 +14,10 @@ from typing import Any, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
 
-from . import clock
+from . import clock, users
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
@@ -56,7 +56,7 @@ def revoke_token(
         key=key_for(Scope.TOKEN, claims.jti, issuer=claims.issuer),
         scope=Scope.TOKEN,
         subject=_readable(claims.jti),
-        user_id=user.pk if user else user_pk(claims),
+        user_id=user.pk if user else users.pk_of(claims),
         reason=reason,
         expires_at=claims.expires_at,
     )
@@ -112,14 +112,14 @@ def revoke_user(
 
 
 def revoke_users(
-    users: Iterable[tuple[Any, str]], *, reason: str = Reason.REVOKED, using: str | None = None
+    pairs: Iterable[tuple[Any, str]], *, reason: str = Reason.REVOKED, using: str | None = None
 ) -> None:
-    """Do what ``revoke_user`` does for many users, pairs of a primary key and an id.
+    """Do what ``revoke_user`` does for many users: pairs of a primary key and an id.
 
     Takes a few statements, in the transaction of a caller that has locked the users' rows.
     """
     now = clock.now()
-    made = (_user_entry(pk, user_id, before=now, reason=reason) for pk, user_id in users)
+    made = (_user_entry(pk, user_id, before=now, reason=reason) for pk, user_id in pairs)
     entries = {entry.key: entry for entry in made}
     table = BlacklistEntry.objects.using(using or database())
     rows = table.filter(key__in=entries)
@@ -181,80 +181,25 @@ def user_of(claims: Claims) -> AbstractBaseUser:
     Raises UserUnknown, and TokenRevoked if the token is refused. Users that are read from a replica
     cost a second statement, because the blacklist never is.
     """
-    field, value = _user_lookup(claims)
-    users = get_user_model()._default_manager.all()
-    together = users.db == database()
+    field, value = users.lookup(claims)
+    rows = get_user_model()._default_manager.all()
+    together = rows.db == database()
     if together:
-        users = users.annotate(refused_token=Refused(claims))
+        rows = rows.annotate(refused_token=Refused(claims))
     try:
-        user: Any = users.get(**{field.name: value})
+        user: Any = rows.get(**{field.name: value})
     except ObjectDoesNotExist:
         raise UserUnknown from None
     if user.refused_token if together else is_revoked(claims):
         raise TokenRevoked
-    if not is_user(user, claims):
+    if not users.is_named(user, claims):
         raise UserUnknown
     return cast(AbstractBaseUser, user)
-
-
-def lock_user_of(claims: Claims) -> None:
-    """Do what ``lock_user`` does for the user that the claims name. Raises UserUnknown."""
-    field, value = _user_lookup(claims)
-    lock_user(**{field.name: value})
-
-
-def lock_user(*, using: str | None = None, **lookup: Any) -> None:
-    """Wait until nobody else decides about this user's logins; to be called in a transaction.
-
-    A statement of its own: one that also asked something would, after the wait, answer from the
-    moment when it began. SQLite has one writer at a time anyway, and reading first would spoil
-    its turn to write.
-    """
-    using = using or database()
-    if connections[using].features.has_select_for_update:
-        users = get_user_model()._default_manager.using(using).filter(**lookup)
-        list(users.select_for_update().values_list("pk"))
-
-
-def is_user(user: AbstractBaseUser, claims: Claims) -> bool:
-    """Return whether the claims name exactly this user; what the ORM would coerce does not."""
-    return str(getattr(user, simplejwt.USER_ID_FIELD)) == claims.user_id
-
-
-def user_pk(claims: Claims, *, ask: bool = True) -> Any:
-    """Return the primary key of the user that the claims name, or None.
-
-    Costs nothing where tokens name users by primary key (whether the user still exists is not
-    asked), one statement where ``USER_ID_FIELD`` is another field; None then without ``ask``.
-    """
-    try:
-        field, value = _user_lookup(claims)
-    except UserUnknown:
-        return None
-    if field.primary_key or not ask:
-        return value if field.primary_key else None
-    users = get_user_model()._default_manager.filter(**{field.name: value})
-    return users.values_list("pk", flat=True).first()
 
 
 def subject_shown_as(text: str) -> str:
     """Return the jti or sid that entries show as ``text``: unescaped, as far as it is escaped."""
     return _ESCAPE.sub(lambda match: match[0].encode().decode("unicode_escape"), text)
-
-
-def _user_lookup(claims: Claims) -> tuple[Any, Any]:
-    options = get_user_model()._meta
-    name = simplejwt.USER_ID_FIELD
-    field: Any = options.pk if name == "pk" else options.get_field(name)
-    try:
-        value = field.to_python(claims.user_id)
-        if value is not None:
-            field.run_validators(value)  # what does not fit the column is nobody
-    except ValidationError as error:
-        raise UserUnknown from error
-    if value is None:
-        raise UserUnknown
-    return field, value
 
 
 def _user_entry(pk: Any, user_id: str, *, before: datetime, reason: str) -> BlacklistEntry:
