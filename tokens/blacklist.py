@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 from django.contrib.auth import get_user_model
@@ -17,13 +18,13 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
 
-from . import clock, users
+from . import clock, pending, snapshot, users
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
-from .keys import key_for
+from .keys import fingerprint, key_for
 from .models import BlacklistEntry
-from .querysets import SessionQuerySet
+from .querysets import BlacklistQuerySet, SessionQuerySet
 from .rule import Refused
 
 logger = logging.getLogger("tokens")
@@ -94,8 +95,22 @@ def revoke_sessions(rows: SessionQuerySet, *, reason: str, using: str | None = N
     An entry lasts as long as the newest refresh token, and an access token made this moment.
     ``sessions.end_many`` calls this and deletes the rows.
     """
-    until = clock.now() + simplejwt.ACCESS_TOKEN_LIFETIME
-    BlacklistEntry.objects.using(using or database()).insert_for(rows, reason=reason, until=until)
+    using = using or database()
+    begun, now = clock.elapsed(), clock.now()
+    made_now = BlacklistEntry.objects.using(using).filter(created_at=now)
+    with transaction.atomic(using, savepoint=False):
+        BlacklistEntry.objects.using(using).insert_for(
+            rows, reason=reason, now=now, until=now + simplejwt.ACCESS_TOKEN_LIFETIME
+        )
+        pending.when_committed(
+            pending.Revocation(
+                using,
+                begun=begun,
+                # Only the database knows their keys.
+                tell=partial(snapshot.distrust, using=using),
+                move_up=partial(_move_up, made_now),
+            )
+        )
 
 
 def revoke_user(
@@ -134,6 +149,7 @@ def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None
 
     For an administrator's explicit act only; whether ``by`` may do it is for the caller to ask.
     """
+    using = database()
     for entry in entries:
         # Before the deletion: a line too many is better than one too few.
         logger.warning(
@@ -147,7 +163,9 @@ def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None
             entry.reason,
             extra={"event": "unrevoked", "key": str(entry.key), "by": str(by.pk)},
         )
-        BlacklistEntry.objects.using(database()).filter(key=entry.key).delete()
+        with transaction.atomic(using):
+            BlacklistEntry.objects.using(using).filter(key=entry.key).delete()
+            transaction.on_commit(partial(snapshot.forget, using=using), using=using)
 
 
 def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None:
@@ -161,8 +179,17 @@ def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None
 
 
 def is_revoked(claims: Claims, *, using: str | None = None) -> bool:
-    """Return whether a token with these claims is refused. Costs one statement."""
-    connection = connections[using or database()]
+    """Return whether an entry refuses a token with these claims. Costs one statement at most.
+
+    With TOKENS_CHECK_MAX_AGE it costs none where the copy of recent entries can tell.
+    """
+    using = using or database()
+    known = snapshot.refuses(claims, using=using)
+    return _ask(claims, using) if known is None else known
+
+
+def _ask(claims: Claims, using: str) -> bool:
+    connection = connections[using]
     question, values = Refused(claims).as_sql(None, connection)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {question}", values)
@@ -179,18 +206,23 @@ def user_of(claims: Claims) -> AbstractBaseUser:
     """Return the user that the claims name, asking the blacklist in the same statement.
 
     Raises UserUnknown, and TokenRevoked if the token is refused. Users that are read from a replica
-    cost a second statement, because the blacklist never is.
+    cost a second statement, because the blacklist never is. With TOKENS_CHECK_MAX_AGE, what the
+    copy of recent entries can tell is not asked.
     """
     field, value = users.lookup(claims)
+    using = database()
+    known = snapshot.refuses(claims, using=using)
+    if known:
+        raise TokenRevoked
     rows = get_user_model()._default_manager.all()
-    together = rows.db == database()
+    together = known is None and rows.db == using
     if together:
         rows = rows.annotate(refused_token=Refused(claims))
     try:
         user: Any = rows.get(**{field.name: value})
     except ObjectDoesNotExist:
         raise UserUnknown from None
-    if user.refused_token if together else is_revoked(claims):
+    if user.refused_token if together else known is None and _ask(claims, using):
         raise TokenRevoked
     if not users.is_named(user, claims):
         raise UserUnknown
@@ -216,20 +248,29 @@ def _user_entry(pk: Any, user_id: str, *, before: datetime, reason: str) -> Blac
 
 def _write(entry: BlacklistEntry, using: str) -> tuple[BlacklistEntry, bool]:
     # A plain insert: MariaDB's INSERT IGNORE also ignores values that it can't store.
+    same = BlacklistEntry.objects.using(using).filter(key=entry.key)
+    revocation = pending.Revocation(
+        using,
+        begun=clock.elapsed(),
+        tell=partial(snapshot.note, [fingerprint(entry.key)], using=using),
+        move_up=partial(_move_up, same),
+    )
     try:
         with transaction.atomic(using):
             entry.save(force_insert=True, using=using)
+            pending.when_committed(revocation)
     except IntegrityError:
-        known = _extend(entry, using)
+        known = _extend(entry, revocation)
         if known is None:
             raise
         return known, False
     return entry, True
 
 
-def _extend(entry: BlacklistEntry, using: str) -> BlacklistEntry | None:
+def _extend(entry: BlacklistEntry, revocation: pending.Revocation) -> BlacklistEntry | None:
     """Return the entry of the same key that is there, its moments at least those of ``entry``."""
     # Locking, because in a transaction at REPEATABLE READ a plain read may not see the row yet.
+    using = revocation.using
     with transaction.atomic(using):
         rows = BlacklistEntry.objects.using(using).filter(key=entry.key)
         known = rows.select_for_update().first()
@@ -243,7 +284,17 @@ def _extend(entry: BlacklistEntry, using: str) -> BlacklistEntry | None:
                 setattr(known, name, getattr(entry, name))
             if later:
                 known.save(update_fields=later, using=using)
+            pending.when_committed(revocation)
     return known
+
+
+def _move_up(entries: BlacklistQuerySet) -> None:
+    """Give entries that were committed long after they were made the present moment.
+
+    What others copy is what was made lately (``snapshot``).
+    """
+    now = clock.now()
+    entries.filter(created_at__lt=now).update(created_at=now)
 
 
 def _readable(subject: str) -> str:

@@ -3,6 +3,6 @@
 An Error also stops ``manage.py crontab run``, so it is kept for what must not run at all.
 """
 
-from . import protection, values
+from . import cached, protection, values
 
-__all__ = ["protection", "values"]
+__all__ = ["cached", "protection", "values"]
