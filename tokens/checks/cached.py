@@ -15,7 +15,7 @@ from ..window import obstacle
 @register(Tags.security)
 def check_cached(**kwargs: Any) -> list[CheckMessage]:
     """Return a Warning for each reason why TOKENS_CHECK_MAX_AGE is not of much use as it is."""
-    max_age = conf.TOKENS_CHECK_MAX_AGE
+    max_age: object = conf.TOKENS_CHECK_MAX_AGE  # values.py checks the type
     if not isinstance(max_age, timedelta) or max_age <= timedelta(0):
         return []
     messages: list[CheckMessage] = []
