@@ -306,7 +306,7 @@ def test_loading_a_million_entries_stalls_nobody(capsys: Any, settings: Any) -> 
             f"\n{connection.vendor}, {snapshot.facts().size:,} entries loaded in"
             f" {time.perf_counter() - begun:.1f} s, others stalled for {longest[0]:.3f} s at most"
         )
-    assert snapshot.facts().size == 1_000_000
+    assert snapshot.facts().size >= 1_000_000
     assert longest[0] < 0.5
 
 
@@ -320,8 +320,8 @@ def _insert_a_million() -> None:
         "mysql": "(SELECT seq AS number FROM seq_1_to_1000000) AS numbers",
     }[connection.vendor]
     ago = {
-        "postgresql": "now() - random() * interval '10 minutes'",
-        "mysql": "utc_timestamp(6) - interval floor(rand() * 600000000) microsecond",
+        "postgresql": "now() - (1000000 - number) * interval '600 microseconds'",
+        "mysql": "utc_timestamp(6) - interval (1000000 - number) * 600 microsecond",
     }[connection.vendor]
     column = connection.ops.quote_name("key")
     with connection.cursor() as cursor:
@@ -330,3 +330,5 @@ def _insert_a_million() -> None:
             f" ({column}, scope, subject, reason, created_at, expires_at)"
             f" SELECT {key}, 'session', 's', 'logout', {ago}, '2040-01-01' FROM {numbers}"
         )
+        # As the database does by itself after a while.
+        cursor.execute(f"ANALYZE {'TABLE ' * (connection.vendor == 'mysql')}tokens_blacklistentry")
