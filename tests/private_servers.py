@@ -5,6 +5,7 @@ Each ``Fault`` is a context manager: the database is ill inside of it and well a
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -41,12 +42,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def as_user(name: str) -> list[str]:
+def as_user(name: str) -> str:
     """Return what to write before a command: it runs as ``name``, and never longer than we do."""
-    prefix = ["setpriv", "--pdeathsig", "KILL"]
-    if os.geteuid() == 0:
-        prefix += ["--reuid", name, "--regid", name, "--init-groups"]
-    return prefix
+    change = f" --reuid {name} --regid {name} --init-groups" if os.geteuid() == 0 else ""
+    return f"setpriv --pdeathsig KILL{change}"
 
 
 class Private(ABC):
@@ -89,7 +88,7 @@ class Private(ABC):
     def start(self) -> None:
         with (self.directory / "log").open("ab") as log:
             self.child = subprocess.Popen(
-                [*as_user(self.user), *self.server()],
+                [*as_user(self.user).split(), *self.server()],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -141,15 +140,19 @@ class Private(ABC):
     @contextmanager
     def stopped(self) -> Iterator[None]:
         self.stop()
-        yield
-        self.start()
+        try:
+            yield
+        finally:
+            self.start()
 
     @contextmanager
     def killed(self) -> Iterator[None]:
         self.signal_all(signal.SIGKILL)
         self.child.wait(SECONDS_TO_START)
-        yield
-        self.start()
+        try:
+            yield
+        finally:
+            self.start()
 
     @contextmanager
     def hanging(self) -> Iterator[None]:
@@ -208,7 +211,7 @@ class Private(ABC):
 
         def loop() -> None:
             try:
-                while not over.wait(0.05):
+                while not over.wait(0.02):
                     work(admin)
             except Exception as error:  # noqa: BLE001 (told to the test)
                 failures.append(error)
@@ -240,8 +243,10 @@ class Postgres(Private):
 
     def prepare(self) -> None:
         subprocess.run(
-            [*as_user(self.user), self.initdb, "-D", "data", "-A", "trust", "-U", "postgres"]
-            + ["--no-sync", "--encoding=UTF8", "--locale=C"],
+            shlex.split(
+                f"{as_user(self.user)} {self.initdb} -D data -A trust -U postgres --no-sync"
+                " --encoding=UTF8 --locale=C"
+            ),
             cwd=self.directory,
             check=True,
             capture_output=True,
@@ -304,8 +309,10 @@ class MariaDB(Private):
 
     def prepare(self) -> None:
         subprocess.run(
-            [*as_user(self.user), self.install, "--no-defaults", "--skip-test-db"]
-            + ["--auth-root-authentication-method=normal", f"--datadir={self.directory}/data"],
+            shlex.split(
+                f"{as_user(self.user)} {self.install} --no-defaults --skip-test-db"
+                f" --auth-root-authentication-method=normal --datadir={self.directory}/data"
+            ),
             cwd=self.directory,
             check=True,
             capture_output=True,
@@ -338,8 +345,9 @@ class MariaDB(Private):
 
     @property
     def url(self) -> str:
-        # Shorter than the fault: to wait in vain is what is to be seen.
-        return f"mysql://app@127.0.0.1:{self.port}/app?read_timeout=1"
+        # Shorter than the fault: to wait in vain is what is to be seen. And without TLS, because
+        # PyMySQL prepares it anew for each connection.
+        return f"mysql://app@127.0.0.1:{self.port}/app?read_timeout=1&ssl_disabled=1"
 
     def connect(self, *, admin: bool = False, other: bool = False) -> Any:
         if admin:
@@ -370,8 +378,7 @@ class SQLite:
 
     @property
     def url(self) -> str:
-        # Shorter than the fault: to wait in vain is what is to be seen.
-        return f"sqlite:///{self.place}/db.sqlite3?timeout=1"
+        return f"sqlite:///{self.place}/db.sqlite3"
 
     def end(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -391,8 +398,10 @@ class SQLite:
         """Put an empty directory in its place, where SQLite makes an empty file."""
         with self.gone():
             self.place.mkdir()
-            yield
-            shutil.rmtree(self.place)
+            try:
+                yield
+            finally:
+                shutil.rmtree(self.place)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -4,9 +4,10 @@ import http.client
 import json
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 PASSWORD = "correct horse battery staple"
@@ -17,6 +18,7 @@ ME, STATELESS, VERIFY = "GET /api/me/", "GET /api/stateless/", "POST /api/token/
 LOGOUT, REFRESH = "POST /api/logout/", "POST /api/token/refresh/"
 LOGIN, HEALTH = "POST /api/token/", "GET /health/"
 CHECKS = (ME, STATELESS, VERIFY)
+WRITES = (LOGOUT, REFRESH, LOGIN)
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Site:
             allowed,
         )
 
+    def new_login(self) -> Login:
+        answer = self.log_in()
+        assert answer.status == 200, answer
+        return Login(answer.body["access"], answer.body["refresh"])
+
     def log_in(self) -> Answer:
         return self.ask(LOGIN, username="ada", password=PASSWORD, allowed=(200, 503))
 
@@ -111,7 +118,7 @@ class Site:
             allowed = (200, 503)
         else:
             allowed = (200, 401, 503)  # being logged out, or a moment ago, or nobody knows
-        return Answer(**{**vars(answer), "allowed": allowed})
+        return replace(answer, allowed=allowed)
 
 
 class Traffic:
@@ -121,12 +128,15 @@ class Traffic:
         self.site = site
         self.answers: list[Answer] = []
         self.errors: list[BaseException] = []
-        self.good, self.revoked, self.refreshed = self._new(), self._new(), self._new()
-        self.waiting = [self._new() for _ in range(30)]
+        self.good, self.revoked, self.refreshed = (
+            site.new_login(),
+            site.new_login(),
+            site.new_login(),
+        )
+        self.spare = site.new_login()
+        self.waiting = [site.new_login() for _ in range(24)]
         self.logged_out: list[Login] = []
         self._log_out(self.revoked)
-        assert self.revoked.logged_out is not None
-        time.sleep(site.max_age)
         self._over = threading.Event()
         work = (self._checks(), self._checks(), self._logouts(), self._logins())
         self._threads = [threading.Thread(target=self._run, args=(steps,)) for steps in work]
@@ -138,13 +148,17 @@ class Traffic:
         for thread in self._threads:
             thread.join(PATIENCE * 2)
 
-    def since(self, moment: float) -> list[Answer]:
-        return [answer for answer in self.answers if answer.began >= moment]
+    def asked(self, *what: str, since: float) -> list[Answer]:
+        """Return the answers to ``what`` that were asked for at ``since`` or later."""
+        return [one for one in self.answers if one.what in what and one.began >= since]
 
-    def _new(self) -> Login:
-        answer = self.site.log_in()
-        assert answer.status == 200, answer
-        return Login(answer.body["access"], answer.body["refresh"])
+    def recovery(self, since: float) -> float | None:
+        """Return after how many seconds nothing but ten good answers came; None if not yet."""
+        first, good = 0.0, 0
+        for answer in self.asked(*CHECKS, *WRITES, since=since):
+            good = 0 if answer.status == 503 else good + 1
+            first = answer.began if good == 1 else first
+        return first - since if good >= 10 else None
 
     def _run(self, steps: Iterator[None]) -> None:
         try:
@@ -154,24 +168,40 @@ class Traffic:
         except BaseException as error:  # noqa: BLE001 (told to the test)
             self.errors.append(error)
 
+    def probe(self) -> dict[str, int]:
+        """Ask each question once, all at the same time, with good tokens; return the statuses."""
+        login, site, good = self.waiting.pop(), self.site, (200, 503)
+        self.logged_out.append(login)
+        work: dict[str, Callable[[], Answer]] = {
+            what: partial(self.check, what, self.spare, "good") for what in CHECKS
+        }
+        work[HEALTH] = partial(site.ask, HEALTH, allowed=good)
+        work[LOGIN] = site.log_in
+        work[REFRESH] = partial(self._refresh, self.spare)
+        work[LOGOUT] = partial(self._log_out, login)
+        with ThreadPoolExecutor(len(work)) as pool:
+            asked = {what: pool.submit(call) for what, call in work.items()}
+        return {what: one.result().status for what, one in asked.items()}
+
     def _checks(self) -> Iterator[None]:
         while True:
             for what in CHECKS:
-                self._check(what, self.good, "good")
+                self.check(what, self.good, "good")
                 yield
-                self._check(what, self.revoked, "revoked")
+                self.check(what, self.revoked, "revoked")
                 yield
                 for login in self.logged_out[-1:]:
-                    self._check(what, login, "logged out")
+                    self.check(what, login, "logged out")
                     yield
             self.answers.append(self.site.ask(HEALTH, allowed=(200, 503)))
             yield
 
-    def _check(self, what: str, login: Login, token: str) -> None:
-        self.answers.append(self.site.check(what, login, token))
+    def check(self, what: str, login: Login, token: str) -> Answer:
+        self.answers.append(answer := self.site.check(what, login, token))
+        return answer
 
     def _logouts(self) -> Iterator[None]:
-        while self.waiting:
+        while len(self.waiting) > 2:  # for ``probe``
             login = self.waiting.pop()
             self._log_out(login)
             self.logged_out.append(login)
@@ -180,33 +210,26 @@ class Traffic:
 
     def _logins(self) -> Iterator[None]:
         while True:
-            self._refresh()
+            self._refresh(self.refreshed)
             yield
             self.answers.append(self.site.log_in())
             yield
 
-    def _log_out(self, login: Login) -> None:
+    def _log_out(self, login: Login) -> Answer:
         login.logout_began = time.monotonic()
         answer = self.site.ask(LOGOUT, refresh=login.refresh, allowed=(204, 503))
         if answer.status == 204:
             login.logged_out = answer.ended
         self.answers.append(answer)
+        return answer
 
-    def _refresh(self) -> None:
+    def _refresh(self, login: Login) -> Answer:
         """Use the newest refresh token; the old one again after an answer of 503."""
-        answer = self.site.ask(REFRESH, refresh=self.refreshed.refresh, allowed=(200, 503))
+        answer = self.site.ask(REFRESH, refresh=login.refresh, allowed=(200, 503))
         if answer.status == 200:
-            self.refreshed.refresh = answer.body["refresh"]
+            login.refresh = answer.body["refresh"]
         self.answers.append(answer)
-
-
-def counts(answers: list[Answer]) -> dict[str, Counter[int]]:
-    """Return how often which status was answered, for each kind of question and token."""
-    found: dict[str, Counter[int]] = {}
-    for answer in answers:
-        name = f"{answer.what.split('/')[-2]} {answer.token}".strip()
-        found.setdefault(name, Counter())[answer.status] += 1
-    return found
+        return answer
 
 
 def wait_for(happened: Callable[[], bool], seconds: float) -> bool:
