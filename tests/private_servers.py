@@ -1,232 +1,21 @@
-"""Databases of our own that a test may break: a PostgreSQL, a MariaDB, a file of SQLite.
-
-Each ``Fault`` is a context manager: the database is ill inside of it and well after it.
-"""
+"""A PostgreSQL and a MariaDB of our own, as ``private_server`` has them."""
 
 import os
-import pwd
 import shlex
 import shutil
 import signal
-import socket
-import sqlite3
 import subprocess
-import tempfile
-import threading
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pymysql
-import pytest
 
-SECONDS_TO_START = 60
-CONNECTIONS = 16
+from .private_server import CONNECTIONS, Private, as_user, needs
 
-
-def needs(*programs: str | None) -> list[str]:
-    """Return the programs; skip the test where one is missing, but never where all must run."""
-    if None in programs:
-        assert os.environ.get("REQUIRE_DATABASES") != "1", "the server's programs are missing"
-        pytest.skip("the server's programs are not installed")
-    return [str(program) for program in programs]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def as_user(name: str) -> str:
-    """Return what to write before a command: it runs as ``name``, and never longer than we do."""
-    change = f" --reuid {name} --regid {name} --init-groups" if os.geteuid() == 0 else ""
-    return f"setpriv --pdeathsig KILL{change}"
-
-
-class Private(ABC):
-    """A database server in a directory of its own, as a child process."""
-
-    user = ""
-    child: subprocess.Popen[bytes]
-
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="outages-"))
-        self.port = free_port()
-        if os.geteuid() == 0 and self.user:
-            shutil.chown(self.directory, self.user, pwd.getpwnam(self.user).pw_gid)
-        self.prepare()
-        self.start()
-        self.admit()
-
-    @abstractmethod
-    def prepare(self) -> None: ...
-
-    @abstractmethod
-    def server(self) -> list[str]: ...
-
-    @abstractmethod
-    def admit(self) -> None:
-        """Make the database, and its user, who may do no more than use it."""
-
-    @property
-    @abstractmethod
-    def url(self) -> str: ...
-
-    @abstractmethod
-    def connect(self, **admin: Any) -> Any:
-        """Return a connection as the app; with ``admin`` as whoever may do anything."""
-
-    @abstractmethod
-    def terminate_all(self, admin: Any) -> None:
-        """End the connections of the app."""
-
-    def start(self) -> None:
-        with (self.directory / "log").open("ab") as log:
-            self.child = subprocess.Popen(
-                [*as_user(self.user).split(), *self.server()],
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + SECONDS_TO_START
-        while not self.answers():
-            assert self.child.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.05)
-
-    def answers(self) -> bool:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", self.port)):
-                return False
-        with suppress(psycopg.OperationalError, pymysql.OperationalError):
-            self.connect(admin=True).close()
-            return True
-        return False
-
-    @property
-    def log(self) -> str:
-        return (self.directory / "log").read_text(errors="replace")[-5000:]
-
-    def processes(self) -> list[int]:
-        """Return the server's processes, the first one first."""
-        children = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text()
-        return [self.child.pid, *map(int, children.split())]
-
-    def end(self) -> None:
-        if self.child.poll() is None:
-            self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    stop_signal = signal.SIGTERM
-
-    def stop(self) -> None:
-        self.child.send_signal(self.stop_signal)
-        self.child.wait(SECONDS_TO_START)
-
-    def signal_all(self, number: int) -> None:
-        for process in self.processes():
-            with suppress(ProcessLookupError):
-                os.kill(process, number)
-
-    # Faults
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        self.stop()
-        try:
-            yield
-        finally:
-            self.start()
-
-    @contextmanager
-    def killed(self) -> Iterator[None]:
-        self.signal_all(signal.SIGKILL)
-        self.child.wait(SECONDS_TO_START)
-        try:
-            yield
-        finally:
-            self.start()
-
-    @contextmanager
-    def hanging(self) -> Iterator[None]:
-        """Stop all of its processes where they are; what the kernel answers goes on."""
-        self.signal_all(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.signal_all(signal.SIGCONT)
-
-    @contextmanager
-    def read_only(self) -> Iterator[None]:
-        self.set_read_only(True)
-        try:
-            yield
-        finally:
-            self.set_read_only(False)
-
-    @abstractmethod
-    def set_read_only(self, on: bool) -> None: ...
-
-    @contextmanager
-    def terminating(self) -> Iterator[None]:
-        """End the app's connections again and again, idle or under way."""
-        with self._again_and_again(self.terminate_all):
-            yield
-
-    @contextmanager
-    def exhausted(self) -> Iterator[None]:
-        """Let others take every connection, those of the app too."""
-        taken: list[Any] = []
-
-        def take(admin: Any) -> None:
-            if not taken:
-                # All that are free first, so that what is ended is not had again.
-                self._take_all(taken)
-            self.terminate_all(admin)
-            self._take_all(taken)
-
-        try:
-            with self._again_and_again(take):
-                yield
-        finally:
-            for one in taken:
-                with suppress(psycopg.Error, pymysql.Error):
-                    one.close()
-
-    def _take_all(self, taken: list[Any]) -> None:
-        with suppress(psycopg.OperationalError, pymysql.OperationalError):
-            while True:
-                taken.append(self.connect(other=True))
-
-    @contextmanager
-    def _again_and_again(self, work: Callable[[Any], None]) -> Iterator[None]:
-        over, failures = threading.Event(), list[Exception]()
-
-        def loop() -> None:
-            try:
-                while not over.wait(0.02):
-                    work(admin)
-            except Exception as error:  # noqa: BLE001 (told to the test)
-                failures.append(error)
-
-        admin = self.connect(admin=True)
-        thread = threading.Thread(target=loop)
-        work(admin)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-            admin.close()
-        assert not failures, failures
+FEWEST = 10  # connections that MariaDB can be told to allow
 
 
 class Postgres(Private):
@@ -295,6 +84,30 @@ class Postgres(Private):
         with self.connect(admin=True) as admin:
             admin.execute(f"ALTER SYSTEM SET default_transaction_read_only = {on}")
             admin.execute("SELECT pg_reload_conf()")
+
+    @contextmanager
+    def exhausted(self) -> Iterator[None]:
+        taken: list[Any] = []
+
+        def take(admin: Any) -> None:
+            if not taken:
+                # All that are free first, so that what is ended is not had again.
+                self._take_all(taken)
+            self.terminate_all(admin)
+            self._take_all(taken)
+
+        try:
+            with self._again_and_again(take):
+                yield
+        finally:
+            for one in taken:
+                with suppress(psycopg.Error):
+                    one.close()
+
+    def _take_all(self, taken: list[Any]) -> None:
+        with suppress(psycopg.OperationalError):
+            while True:
+                taken.append(self.connect(other=True))
 
 
 class MariaDB(Private):
@@ -367,98 +180,19 @@ class MariaDB(Private):
             cursor.execute(f"SET GLOBAL read_only = {int(on)}")
         admin.close()
 
-
-class SQLite:
-    """A file in a directory of its own, which can be taken away, locked and protected."""
-
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="outages-"))
-        self.place = self.directory / "place"
-        self.place.mkdir()
-
-    @property
-    def url(self) -> str:
-        return f"sqlite:///{self.place}/db.sqlite3"
-
-    def end(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
-
     @contextmanager
-    def gone(self) -> Iterator[None]:
-        """Take the directory away, as when a volume is not there."""
-        away = self.directory / "away"
-        self.place.rename(away)
+    def exhausted(self) -> Iterator[None]:
+        # MariaDB frees a connection some time after it was ended, and the app is as quick as we
+        # are to take it. So there are just as many from now on as others have.
+        admin = self.connect(admin=True)
+        taken = [self.connect(other=True) for _ in range(FEWEST)]
         try:
+            with admin.cursor() as cursor:
+                cursor.execute(f"SET GLOBAL max_connections = {FEWEST}")
+            self.terminate_all(admin)
             yield
         finally:
-            away.rename(self.place)
-
-    @contextmanager
-    def empty(self) -> Iterator[None]:
-        """Put an empty directory in its place, where SQLite makes an empty file."""
-        with self.gone():
-            self.place.mkdir()
-            try:
-                yield
-            finally:
-                shutil.rmtree(self.place)
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock it against readers too, as a restore or a VACUUM of some tool does."""
-        other = sqlite3.connect(self.place / "db.sqlite3", isolation_level=None, timeout=20)
-        other.execute("PRAGMA locking_mode = EXCLUSIVE")
-        # Not at once if somebody reads each time that it is tried.
-        while True:
-            with suppress(sqlite3.OperationalError):
-                other.execute("BEGIN EXCLUSIVE")
-                break
-        try:
-            yield
-        finally:
-            other.execute("ROLLBACK")
-            other.close()
-
-    @contextmanager
-    def write_locked(self) -> Iterator[None]:
-        """Hold the lock that lets one write at a time."""
-        other = sqlite3.connect(self.place / "db.sqlite3", isolation_level=None, timeout=20)
-        other.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        finally:
-            other.execute("ROLLBACK")
-            other.close()
-
-    @contextmanager
-    def unreadable(self) -> Iterator[None]:
-        with self._modes(files=0o000):
-            yield
-
-    @contextmanager
-    def read_only(self) -> Iterator[None]:
-        """Protect the files; others can be made beside them."""
-        with self._modes(files=0o444):
-            yield
-
-    @contextmanager
-    def read_only_place(self) -> Iterator[None]:
-        """Protect all, as a volume does that the kernel has mounted read-only."""
-        with self._modes(files=0o444, place=0o555):
-            yield
-
-    @contextmanager
-    def _modes(self, *, files: int, place: int = 0o755) -> Iterator[None]:
-        self._change(files)
-        self.place.chmod(place)
-        try:
-            yield
-        finally:
-            self.place.chmod(0o755)
-            # What SQLite made meanwhile beside the file has the modes of the file.
-            self._change(0o644)
-
-    def _change(self, mode: int) -> None:
-        for one in self.place.iterdir():
-            with suppress(FileNotFoundError):
-                one.chmod(mode)
+            with admin.cursor() as cursor:
+                cursor.execute(f"SET GLOBAL max_connections = {CONNECTIONS}")
+            for one in (admin, *taken):
+                one.close()
