@@ -41,7 +41,8 @@ class SQLite:
             try:
                 yield
             finally:
-                shutil.rmtree(self.place)
+                # Renamed, because a server may make a file in it while it is being emptied.
+                self.place.rename(self.directory / "emptied")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
