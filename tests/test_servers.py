@@ -4,10 +4,12 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
+from django.db import connection
 
 from project.settings import BASE_DIR
 from tokens import cleanup
@@ -145,3 +147,24 @@ def test_a_server_can_be_told_to_leave_the_cleanup_to_others(serve):
 
     assert "token cleanup" not in server.log
     assert not CleanupRun.objects.exists()
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="asks PostgreSQL who is connected")
+def test_a_server_keeps_no_connection_for_requests_that_are_over(serve):
+    with serve("uvicorn", CLEANUP_IN_SERVER="0") as server:
+        wait_until(server.answers)
+        with ThreadPoolExecutor(10) as pool:
+            answers = list(pool.map(server.get, ["/health/"] * 60))
+        wait_until(lambda: connected() <= 1, seconds=5)
+
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def connected():
+    """Return how many others are connected to the test's database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        return cursor.fetchone()[0]
