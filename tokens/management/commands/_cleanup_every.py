@@ -29,6 +29,7 @@ def run(
     command: BaseCommand,
     clean_up: CleanUp,
     say: Callable[[CleanupReport, dict[str, Any]], None],
+    write_metrics: Callable[[], object],
     *,
     using: str,
     every: timedelta,
@@ -43,6 +44,7 @@ def run(
     attempts = iter(["first"])
 
     def tell(report: CleanupReport, wait: timedelta) -> None:
+        write_metrics()
         first = next(attempts, None)
         if report.outcome == SKIPPED:
             # Said once, and then only to those who ask for more.
