@@ -430,6 +430,18 @@ def test_the_loop_goes_on_after_a_failure(tmp_path, container):
     wait_until(lambda: record.exists() and len(recorded(record)) > 2)
 
 
+@pytest.mark.parametrize(("code", "rest"), [(0, "3600"), (3, "3600"), (1, "60")])
+def test_the_loop_rests_for_an_hour_and_after_a_failure_for_a_minute(
+    tmp_path, container, code, rest
+):
+    sleep = '#!/bin/sh\necho "$1" > "$RECORD"\nkill $PPID\n'
+    project = Project.here(database=None)
+
+    assert container(project, python=f"#!/bin/sh\nexit {code}\n", sleep=sleep).wait(30) == 0
+    assert recorded(tmp_path / "record") == [rest]
+    assert _loop(project)[0]["healthcheck"]["start_interval"] == "30s"
+
+
 def test_stopping_the_loop_lets_the_run_end_by_itself(tmp_path, container):
     record = tmp_path / "record"
     python = """\
