@@ -87,15 +87,15 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         using = database(options)
-        if options["print_schedule"] is not None:
-            _cleanup_schedule.say(self, options)
-            return
         every = _cleanup_every.interval(options)
         limits = {
             "batch_size": _number(options, "batch_size", int, least=1, most=1_000_000),
             "pause": _number(options, "pause", float, least=0, most=3_600),
             "max_seconds": _number(options, "max_seconds", float, least=0, most=31_536_000),
         }
+        if options["print_schedule"] is not None:
+            _cleanup_schedule.say(self, options)
+            return
         metrics_file = None if options["dry_run"] else options["metrics_file"]
         try:
             with written(self, metrics_file, using=using) as write_metrics:
