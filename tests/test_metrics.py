@@ -377,12 +377,13 @@ def test_a_process_without_a_database_says_so_in_the_file(path):
 # The demo project
 
 
-def test_the_project_serves_the_metrics_to_anybody(client, monkeypatch):
+def test_the_project_serves_the_metrics_to_its_own_network(client, monkeypatch):
     answer = client.get("/metrics/")
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain; version=")
     assert parsed(answer.text)[("database_up",)] == 1
     assert client.post("/metrics/").status_code == 405
+    assert client.get("/metrics/", REMOTE_ADDR="192.0.2.7").status_code == 403
 
     database_gone(monkeypatch)
 
