@@ -17,6 +17,8 @@ def _seconds(name: str, default: timedelta) -> timedelta:
 
 
 DEBUG = env.bool("DEBUG", default=False)
+# Who may read /metrics/. Behind a proxy on this host that is everybody: keep it from /metrics/.
+INTERNAL_IPS = env.list("INTERNAL_IPS", default=["127.0.0.1", "::1"])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 
 _KNOWN_SECRET = "insecure-secret-for-debugging-only-do-not-use-it-anywhere-else"  # noqa: S105

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser, Permission
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -21,6 +22,21 @@ hypothesis_settings.load_profile("shared")
 PASSWORD = "correct horse battery staple"
 
 NOT_STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "SET ")
+
+
+@pytest.fixture(autouse=True)
+def fresh_health(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the health endpoint read the state each time."""
+    if "cached_health" not in request.fixturenames:
+        monkeypatch.setattr("project.views.STATE_SECONDS", 0)
+
+
+@pytest.fixture
+def cached_health() -> Iterator[None]:
+    """Let it cache, as it does, from an empty cache on."""
+    cache.clear()
+    yield
+    cache.clear()
 
 
 @pytest.fixture

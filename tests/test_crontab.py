@@ -216,6 +216,29 @@ def test_a_tick_takes_the_options_of_the_command():
     assert run.batches >= 3
 
 
+def test_a_tick_that_stops_early_is_no_failure(django_crontab_log, caplog):
+    caplog.set_level(logging.INFO, "tokens")
+    add_entries(1)
+
+    crontab.tick(max_seconds=0)
+
+    assert CleanupRun.objects.get().outcome == "partial"
+    [record] = [r for r in caplog.records if r.event == "tick_stopped_early"]
+    assert record.levelno == logging.INFO
+    assert "Stopped early (out of time): 1 row is left" in record.getMessage()
+    assert not [r for r in caplog.records if r.levelno > logging.INFO]
+    assert django_crontab_log.filters == []
+
+
+def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_stops_early():
+    add_entries(1)
+
+    done = run_job("7 * * * *", TICK, [], {"max_seconds": 0}, "")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert CleanupRun.objects.get().outcome == "partial"
+
+
 def test_an_option_that_does_not_exist_is_a_failed_tick(django_crontab_log):
     with pytest.raises(TypeError, match="max_second"):
         crontab.tick(max_second=600)

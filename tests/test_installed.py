@@ -100,6 +100,19 @@ def test_a_line_that_names_what_is_gone_is_stale(show, settings, name, capsys):
     assert (found.state, found.reason) == (State.STALE, "/srv/releases/41/it does not exist")
 
 
+def test_a_line_whose_schedule_was_edited_is_stale(show):
+    [line] = crontabs.lines()
+    assert line.startswith("7 * * * * ")
+    show(line.replace("7 * * * *", "0 0 31 2 *"))
+
+    found = installed.crontab()
+
+    assert (found.state, found.reason) == (
+        State.STALE,
+        "it says 0 0 31 2 * where CRONJOBS says 7 * * * *",
+    )
+
+
 def test_a_line_for_other_settings_is_stale(show, settings):
     show(*crontabs.lines())
     settings.CRONTAB_DJANGO_SETTINGS_MODULE = "shop.settings"

@@ -13,6 +13,7 @@ from tokens import backlog, cleanup, clock, metrics, retry
 from tokens.metrics import CleanupCollector, write_textfile
 from tokens.models import BlacklistEntry, CleanupRun
 from tokens.querysets import BlacklistQuerySet
+from tokens.schedule import periodic
 
 from .expiring import add_entries, add_run, add_sessions
 from .processes import manage
@@ -37,7 +38,7 @@ def scrape():
 
 
 def database_gone(monkeypatch):
-    def fail(using=None):
+    def fail(using=None, **options):
         raise OperationalError("connection refused\nDETAIL: at some host")
 
     monkeypatch.setattr(metrics, "status", fail)
@@ -262,19 +263,46 @@ def test_a_check_writes_the_file_and_a_dry_run_does_not(path):
     assert (code, shown[("overdue",)]) == (1, 1)
 
 
-def test_the_file_is_fresh_as_soon_as_a_run_has_ended(path, monkeypatch):
+@pytest.mark.parametrize("attempt", ["succeeded", "not due", "running elsewhere", "no database"])
+def test_a_command_that_goes_on_writes_the_file_after_each_attempt(path, monkeypatch, attempt):
+    if attempt == "not due":
+        add_run(ago=timedelta(0))
+    elif attempt == "running elsewhere":
+        add_run(ago=timedelta(0), outcome="running", slot=1)
+    elif attempt == "no database":
+        database_gone(monkeypatch)
+        monkeypatch.setattr(cleanup, "run", metrics.status)
     found = []
-    real = cleanup.run
 
-    def run(**options):
-        report = real(**options)
-        found.append(path.is_file())
-        return report
+    def sleep(loop, wait):
+        found.append(parsed(path.read_text()))
+        path.unlink()
+        if len(found) == 2:
+            loop._stop.set()
 
-    monkeypatch.setattr(cleanup, "run", run)
-    call(path)
+    monkeypatch.setattr(periodic.Periodic, "_sleep", sleep)
+    call(path, every="1h")
 
-    assert found == [True]
+    up = 0 if attempt == "no database" else 1
+    assert [shown[("database_up",)] for shown in found] == [up, up]
+
+
+def test_a_command_that_goes_on_does_so_without_the_file(path, monkeypatch, capsys):
+    waited = []
+
+    def sleep(loop, wait):
+        waited.append(wait)
+        if len(waited) == 2:
+            loop._stop.set()
+
+    monkeypatch.setattr(periodic.Periodic, "_sleep", sleep)
+    monkeypatch.setattr(metrics, "write_to_textfile", _disk_full)
+
+    code, said, _ = call(path, every="1h")
+
+    assert len(waited) == 2
+    assert (code, said[-23:]) == (1, "No space left on device")
+    assert capsys.readouterr().err.count("No space left on device") == 2
 
 
 @pytest.mark.parametrize(
@@ -349,12 +377,13 @@ def test_a_process_without_a_database_says_so_in_the_file(path):
 # The demo project
 
 
-def test_the_project_serves_the_metrics_to_anybody(client, monkeypatch):
+def test_the_project_serves_the_metrics_to_its_own_network(client, monkeypatch):
     answer = client.get("/metrics/")
     assert answer.status_code == 200
     assert answer["Content-Type"].startswith("text/plain; version=")
     assert parsed(answer.text)[("database_up",)] == 1
     assert client.post("/metrics/").status_code == 405
+    assert client.get("/metrics/", REMOTE_ADDR="192.0.2.7").status_code == 403
 
     database_gone(monkeypatch)
 

@@ -175,16 +175,28 @@ def test_a_run_that_was_killed_is_taken_over_when_its_lease_is_over(waits):
     assert not BlacklistEntry.objects.exists()
 
 
-def test_after_a_partial_run_the_next_comes_at_the_interval(waits):
+@pytest.mark.parametrize(("interval", "wait"), [(DAY, HOUR), (MINUTE, MINUTE)], ids=str)
+def test_after_a_partial_run_the_next_comes_within_the_hour(waits, interval, wait):
     add_entries(3)
 
     def out_of_time(**options):
         return cleanup.run(max_seconds=0, **options)
 
-    waited, outcomes = waits(3, clean_up=out_of_time, interval=3 * HOUR)
+    waited, outcomes = waits(3, clean_up=out_of_time, interval=interval)
 
-    # Three slices of one hour, so that no system is asked to wait for weeks.
-    assert (waited, outcomes) == ([HOUR] * 3, ["partial"])
+    assert (waited, outcomes) == ([wait] * 3, ["partial"] * 3)
+
+
+def test_a_listener_that_fails_is_logged_and_survived(clock_of_the_loop, caplog):
+    event = clock_of_the_loop(Waiting(2))
+
+    def fail(report, wait):
+        raise OSError(28, "No space left on device")
+
+    Periodic(answering("succeeded", "succeeded"), stop=event, told=fail).run()
+
+    assert len(event.waits) == 2
+    assert [r.event for r in caplog.records if r.levelno == logging.ERROR] == ["task_untold"] * 2
 
 
 def test_it_never_waits_for_less_than_a_second(waits):

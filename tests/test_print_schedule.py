@@ -249,17 +249,67 @@ def test_a_stale_pwd_is_not_believed(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PWD", "/")
 
+    (tmp_path / "manage.py").touch()
+    monkeypatch.setattr(sys, "argv", ["manage.py"])
+
     assert Project.here(database=None).directory == str(tmp_path)
 
 
-def test_without_a_manage_py_it_is_called_through_django(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("module", ["shop_nowhere/settings.py", "shop_nowhere.py"])
+def test_without_a_manage_py_it_is_called_through_django(monkeypatch, tmp_path, module):
+    (tmp_path / module).parent.mkdir(exist_ok=True)
+    (tmp_path / module).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    settings_module = module.removesuffix(".py").replace("/", ".")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", settings_module)
+    monkeypatch.chdir("/")
     monkeypatch.setattr(sys, "argv", ["/usr/bin/django-admin"])
 
     project = Project.here(database=None)
 
     assert project.command[:4] == [sys.executable, "-m", "django", "cleanup_tokens"]
     assert project.directory == str(tmp_path)
+
+
+def test_settings_from_nowhere_are_refused(monkeypatch):
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "nowhere_at_all.settings")
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/django-admin"])
+
+    assert refused(print_schedule="systemd") == (
+        2,
+        "Nobody can tell where nowhere_at_all.settings is imported from: call manage.py of the"
+        " project.",
+    )
+
+
+# Options that are given with it
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in PYTHON])
+def test_a_piece_that_calls_the_command_passes_its_options_on(name):
+    given = {"max_seconds": "600", "pause": "0.5", "batch_size": "100"}
+
+    text = printed(name, metrics_file="/var/lib/my metrics/tokens.prom", **given)
+
+    for word in ("--max-seconds=600", "--pause=0.5", "--batch-size=100"):
+        assert word in text
+    assert "--metrics-file=/var/lib/my metrics/tokens.prom" in text
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_a_piece_that_calls_a_function_takes_only_the_time(name):
+    text = printed(name, max_seconds="600")
+
+    assert "max_seconds" in text
+    assert "600.0" in text
+    assert refused(print_schedule=name, pause="1") == (
+        2,
+        f"--print-schedule {name} calls a function, which takes no --pause.",
+    )
+
+
+def test_a_wrong_option_is_refused_before_anything_is_printed():
+    assert refused(print_schedule="systemd", max_seconds="soon")[0] == 2
 
 
 # Quoted for its format
@@ -428,6 +478,18 @@ def test_the_loop_goes_on_after_a_failure(tmp_path, container):
 
     record = tmp_path / "record"
     wait_until(lambda: record.exists() and len(recorded(record)) > 2)
+
+
+@pytest.mark.parametrize(("code", "rest"), [(0, "3600"), (3, "3600"), (1, "60")])
+def test_the_loop_rests_for_an_hour_and_after_a_failure_for_a_minute(
+    tmp_path, container, code, rest
+):
+    sleep = '#!/bin/sh\necho "$1" > "$RECORD"\nkill $PPID\n'
+    project = Project.here(database=None)
+
+    assert container(project, python=f"#!/bin/sh\nexit {code}\n", sleep=sleep).wait(30) == 0
+    assert recorded(tmp_path / "record") == [rest]
+    assert _loop(project)[0]["healthcheck"]["start_interval"] == "30s"
 
 
 def test_stopping_the_loop_lets_the_run_end_by_itself(tmp_path, container):

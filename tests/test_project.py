@@ -5,6 +5,7 @@ from dataclasses import fields
 from datetime import timedelta
 
 import pytest
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.test import Client
@@ -100,6 +101,33 @@ def test_health_is_503_if_the_database_can_not_be_read(
         connection.close()
     assert (answer.status_code, answer.json()["database"]) == (503, "error")
     assert client.get("/health/").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("cached_health")
+def test_health_reads_a_good_state_once_and_a_bad_one_each_time(client, statements):
+    client.get("/health/")
+    with statements() as ran:
+        assert client.get("/health/").status_code == 200
+        assert client.get("/health/?strict=1").status_code == 200
+    assert ran == ["SELECT 1", "SELECT 1"]
+
+    cache.clear()
+    make_overdue()
+    assert client.get("/health/?strict=1").status_code == 503
+    call_command("cleanup_tokens", verbosity=0)
+    assert client.get("/health/?strict=1").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("cached_health")
+def test_health_tells_of_an_outage_at_once(client, monkeypatch):
+    assert client.get("/health/").status_code == 200
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "NAME", "/nowhere/at/all")
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+    assert client.get("/health/").status_code == 503
+    connection.close()
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,27 @@
 """``cleanup_tokens --metrics-file``: what node_exporter's textfile collector reads."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ..signals import cleanup_failed, cleanup_finished
 from .shell import FAILED, USAGE
 
 
 @contextmanager
-def written(command: BaseCommand, path: str | None, *, using: str) -> Iterator[None]:
-    """Write the metrics to ``path`` after each run and at the end, however that comes about.
+def written(
+    command: BaseCommand, path: str | None, *, using: str
+) -> Iterator[Callable[[], object]]:
+    """Write the metrics to ``path`` at the end, however that comes about.
 
-    Raises CommandError before anything else is done if it could not be written.
+    Gives a function that writes them before, for a command that goes on. If it can't, it says so
+    on standard error. Raises CommandError before anything else is done if no file can be written
+    there, and at the end if none was.
     """
     if path is None:
-        yield
+        yield lambda: None
         return
     _check(path)
     try:
@@ -29,29 +32,21 @@ def written(command: BaseCommand, path: str | None, *, using: str) -> Iterator[N
             returncode=USAGE,
         ) from error
 
-    def write(**_of_the_signal: object) -> None:
-        write_textfile(path, using=using)
-
-    signals = (cleanup_finished, cleanup_failed)  # for a command that goes on after a run
-    for signal in signals:
-        signal.connect(write)
-    try:
-        yield
-    except BaseException:
-        # Its exit code matters more, whatever becomes of the file.
+    def write() -> None:
         try:
-            write()
+            write_textfile(path, using=using)
         except OSError as error:
             command.stderr.write(_unwritten(path, error))
+
+    try:
+        yield write
+    except BaseException:
+        write()  # Its exit code matters more, whatever becomes of the file.
         raise
-    else:
-        try:
-            write()
-        except OSError as error:
-            raise CommandError(_unwritten(path, error), returncode=FAILED) from error
-    finally:
-        for signal in signals:
-            signal.disconnect(write)
+    try:
+        write_textfile(path, using=using)
+    except OSError as error:
+        raise CommandError(_unwritten(path, error), returncode=FAILED) from error
 
 
 def _check(path: str) -> None:

@@ -75,9 +75,10 @@ def crontab() -> Crontab | None:
 
 def judge(lines: Iterable[str]) -> Crontab:
     """Return what these lines of a crontab say about the cleanup."""
-    ours = {entry.hash for entry in cronjobs.cleanup_entries()}
+    ours = {entry.hash: entry.schedule for entry in cronjobs.cleanup_entries() if entry.hash}
     lines = list(lines)
-    reasons = [_outdated(line) for line in lines if cronjobs.hash_in(line) in ours - {None}]
+    found = [(line, cronjobs.hash_in(line)) for line in lines]
+    reasons = [_outdated(line, ours[name]) for line, name in found if name in ours]
     if None in reasons:
         return Crontab(State.INSTALLED, user())
     if reasons:
@@ -94,8 +95,12 @@ def drifted(lines: Iterable[str]) -> list[str]:
     return [name for name in found if name is not None and name not in known]
 
 
-def _outdated(line: str) -> str | None:
+def _outdated(line: str, schedule: str) -> str | None:
     """Return why a line with the right hash does not do its work, or None."""
+    wanted_fields = schedule.split()
+    fields = line.split()[: len(wanted_fields)]
+    if fields != wanted_fields:
+        return f"it says {' '.join(fields)} where CRONJOBS says {schedule}"
     started = _STARTED.search(line)
     for path in started.groups() if started else ():
         if path.startswith("/") and not os.path.exists(path):

@@ -79,13 +79,21 @@ class Periodic:
         try:
             while not self._stop.is_set():
                 report, wait = self._attempt()
-                self._told(report, wait)
+                self._tell(report, wait)
                 if not self._stop.is_set():
                     report = None
                     self._sleep(wait)
         finally:
             logger.info("Token cleanup task stopped.", extra={"event": "task_stopped"})
         return report
+
+    def _tell(self, report: CleanupReport, wait: timedelta) -> None:
+        try:
+            self._told(report, wait)
+        except Exception:
+            logger.exception(
+                "The report of a token cleanup could not be told", extra={"event": "task_untold"}
+            )
 
     def _attempt(self) -> tuple[CleanupReport, timedelta]:
         """Clean up if it is due; return the report and how long to wait now."""
@@ -111,10 +119,9 @@ class Periodic:
         if report.skipped == cleanup.RUNNING_ELSEWHERE or report.stopped == cleanup.LEASE_LOST:
             # That other run may be killed: then its lease runs out.
             return min(self._interval, lease.LEASE)
-        if report.outcome == cleanup.Outcome.PARTIAL:
-            return self._interval
-        # Asked again at least once an hour: clocks are set, and somebody else may succeed.
-        if report.outcome == cleanup.Outcome.SUCCEEDED:
+        # Asked again at least once an hour: clocks are set, and somebody else may succeed. Only a
+        # success counts, so a run that ended early is gone on with then, as cron's ticks do.
+        if report.outcome in (cleanup.Outcome.SUCCEEDED, cleanup.Outcome.PARTIAL):
             return min(self._interval, HOUR)
         now = clock.database_now(self._using)
         return min(backlog.due_in(self._using, now, self._interval), HOUR)

@@ -1,7 +1,9 @@
 """``cleanup_tokens --every``: the command as a process that goes on until it is stopped."""
 
+import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +13,7 @@ from tokens.cleanup import SKIPPED, CleanupReport, Outcome
 from tokens.schedule import durations
 from tokens.schedule.periodic import CleanUp, Periodic
 
-from ..shell import USAGE
+from ..shell import FAILED, USAGE
 from . import _cleanup_text as text
 
 
@@ -29,6 +31,7 @@ def run(
     command: BaseCommand,
     clean_up: CleanUp,
     say: Callable[[CleanupReport, dict[str, Any]], None],
+    write_metrics: Callable[[], object],
     *,
     using: str,
     every: timedelta,
@@ -42,7 +45,8 @@ def run(
         command.stderr.write(started, style_func=str)
     attempts = iter(["first"])
 
-    def tell(report: CleanupReport, wait: timedelta) -> None:
+    def tell(report: CleanupReport, _wait: timedelta) -> None:
+        write_metrics()
         first = next(attempts, None)
         if report.outcome == SKIPPED:
             # Said once, and then only to those who ask for more.
@@ -50,20 +54,33 @@ def run(
                 lines = text.report_lines(report, verbosity=1)
                 command.stderr.write("\n".join(lines), style_func=str)
             return
-        say(report, options)
-        # Standard output is often a pipe, which would keep the lines for hours.
-        command.stdout.flush()
+        # A failure is in the log, which is standard error unless the project says otherwise.
+        if report.outcome != Outcome.FAILED or options["format"] == "json":
+            say(report, options)
+            # Standard output is often a pipe, which would keep the lines for hours.
+            command.stdout.flush()
         # How the last run ended is said by the exit code, and by the line beside it.
-        if not stop.is_set():
-            for line in _warnings(report, wait):
-                command.stderr.write(line)
+        if report.outcome == Outcome.PARTIAL and not stop.is_set():
+            command.stderr.write(text.stopped_early(report))
 
-    return Periodic(clean_up, using=using, interval=every, stop=stop, told=tell).run()
+    unheard: list[BrokenPipeError] = []
+
+    def tell_or_stop(report: CleanupReport, wait: timedelta) -> None:
+        try:
+            tell(report, wait)
+        except BrokenPipeError as error:
+            unheard.append(error)
+            stop.set()
+
+    report = Periodic(clean_up, using=using, interval=every, stop=stop, told=tell_or_stop).run()
+    if unheard:
+        _leave_the_pipe()
+        raise CommandError("Nobody reads the output any more: stopped.", returncode=FAILED)
+    return report
 
 
-def _warnings(report: CleanupReport, wait: timedelta) -> Iterator[str]:
-    if report.outcome == Outcome.FAILED:
-        again = f"Trying again in {durations.words(wait)}."
-        yield f"The cleanup failed: {report.error}. {again}"
-    elif report.outcome == Outcome.PARTIAL:
-        yield text.stopped_early(report)
+def _leave_the_pipe() -> None:
+    """Keep Python from writing what is left to the broken pipe when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -87,24 +87,24 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         using = database(options)
-        if options["print_schedule"] is not None:
-            _cleanup_schedule.say(self, options)
-            return
         every = _cleanup_every.interval(options)
         limits = {
             "batch_size": _number(options, "batch_size", int, least=1, most=1_000_000),
             "pause": _number(options, "pause", float, least=0, most=3_600),
             "max_seconds": _number(options, "max_seconds", float, least=0, most=31_536_000),
         }
+        if options["print_schedule"] is not None:
+            _cleanup_schedule.say(self, options)
+            return
         metrics_file = None if options["dry_run"] else options["metrics_file"]
         try:
-            with written(self, metrics_file, using=using):
+            with written(self, metrics_file, using=using) as write_metrics:
                 if options["dry_run"]:
                     self._preview(using, options)
                 elif options["check"]:
                     self._check(using, options)
                 else:
-                    self._clean_up(using, options, limits, every)
+                    self._clean_up(using, options, limits, every, write_metrics)
         except Error as error:
             raise CommandError(
                 f"The database {using!r} can't be used ({retry.describe(error)})."
@@ -142,6 +142,7 @@ class Command(BaseCommand):
         options: dict[str, Any],
         limits: dict[str, Any],
         every: timedelta | None,
+        write_metrics: Callable[[], object],
     ) -> None:
         trigger = options.get("trigger") or ("every" if every else "command")
 
@@ -154,7 +155,14 @@ class Command(BaseCommand):
         with _stopped_by_signals() as stop:
             if every:
                 report = _cleanup_every.run(
-                    self, run, self._say, using=using, every=every, stop=stop, options=options
+                    self,
+                    run,
+                    self._say,
+                    write_metrics,
+                    using=using,
+                    every=every,
+                    stop=stop,
+                    options=options,
                 )
             else:
                 report = run(using=using, if_due=options["if_due"], stop=stop)

@@ -18,7 +18,7 @@ from .project import Project
 from .systemd import systemd
 from .windows import windows
 
-__all__ = ["PIECES", "Project"]
+__all__ = ["FUNCTIONS", "PIECES", "Project"]
 
 PIECES: Mapping[str, Callable[[Project], str]] = MappingProxyType(
     {
@@ -34,3 +34,6 @@ PIECES: Mapping[str, Callable[[Project], str]] = MappingProxyType(
         "docker": docker,
     }
 )
+
+# Those that call a function instead of the command.
+FUNCTIONS = frozenset({"celery", "apscheduler", "django-q2", "huey"})

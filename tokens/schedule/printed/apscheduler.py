@@ -6,7 +6,7 @@ from .project import Project
 
 def apscheduler(project: Project) -> str:
     """Return a file to put beside manage.py."""
-    kwargs = {"trigger": "apscheduler", **project.arguments}
+    kwargs: dict[str, str | float] = {"trigger": "apscheduler", **project.arguments}
     return f"""\
 # Save as cleanup_scheduler.py in {project.directory}
 # Keep it running, as a service of its own: {project.python} cleanup_scheduler.py

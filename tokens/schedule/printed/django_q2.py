@@ -6,7 +6,7 @@ from .project import Project
 
 def django_q2(project: Project) -> str:
     """Return Python to run once, with Django set up."""
-    kwargs = {"trigger": "django-q2", **project.arguments}
+    kwargs: dict[str, str | float] = {"trigger": "django-q2", **project.arguments}
     arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
     return f"""\
 # Run this once, in `manage.py shell` or a data migration. Again does no harm.

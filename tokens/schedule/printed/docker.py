@@ -23,7 +23,7 @@ services:
     # The same secrets as your site:
     # env_file: .env
     # Hourly; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up. A failed one is logged, and
-    # the loop goes on. `docker compose stop` ends a run between two batches.
+    # tried again after a minute. `docker compose stop` ends a run between two batches.
     entrypoint: ["sh", "-c"]
     command:
       - |
@@ -31,7 +31,8 @@ services:
         while true; do
           {command} & child=$$!
           wait "$$child"
-          sleep 3600 & child=$$!
+          case $$? in 0|3) rest=3600;; *) rest=60;; esac
+          sleep "$$rest" & child=$$!
           wait "$$child"
         done
     healthcheck:
@@ -39,6 +40,7 @@ services:
       interval: 1h
       timeout: 1m
       start_period: 5m
+      start_interval: 30s
       retries: 1
 """
 

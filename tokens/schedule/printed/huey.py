@@ -6,7 +6,7 @@ from .project import Project
 
 def huey(project: Project) -> str:
     """Return Python for the module ``tasks`` of an app, where Huey finds it."""
-    kwargs = {"trigger": "huey", **project.arguments}
+    kwargs: dict[str, str | float] = {"trigger": "huey", **project.arguments}
     arguments = ", ".join(f"{name}={literal(value)}" for name, value in kwargs.items())
     return f"""\
 # Add this to tasks.py of one of your apps: `manage.py run_huey` finds it there.
