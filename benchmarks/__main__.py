@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from benchmarks import cleanup, growth, latency, machine, refresh, report, storage
+from benchmarks import checks, cleanup, growth, latency, machine, refresh, report, storage
 from benchmarks.databases import available
 
 _ROWS = {"PostgreSQL": 200_000, "MariaDB": 100_000, "SQLite": 200_000}
@@ -19,6 +19,7 @@ _FULL_ROWS = {"PostgreSQL": 1_000_000, "MariaDB": 400_000, "SQLite": 400_000}
 _FULL_ALONE = {"MariaDB": 5_000_000}
 _GROWTH = [10_000, 100_000, 1_000_000]
 _FULL_GROWTH = [*_GROWTH, 10_000_000]
+_ENTRIES = [0, 10_000, 1_000_000]
 
 
 def _cleanup(wanted: argparse.Namespace) -> report.Result:
@@ -49,12 +50,20 @@ def _refresh(wanted: argparse.Namespace) -> report.Result:
     )
 
 
+def _checks(wanted: argparse.Namespace) -> report.Result:
+    sizes = [size for size in _ENTRIES if size <= (wanted.rows or _ENTRIES[-1])]
+    return checks.run(
+        sizes=sizes, rounds=wanted.rounds or 20, calls=100, seconds=wanted.seconds or 3
+    )
+
+
 _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
     "storage": lambda wanted: storage.run(logins=wanted.logins, refreshes=wanted.refreshes),
     "refresh": _refresh,
     "cleanup": _cleanup,
     "latency": _latency,
     "growth": _growth,
+    "checks": _checks,
 }
 
 
@@ -91,10 +100,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--full", action="store_true", help="cleanup, latency, growth: sizes that promise something"
     )
     parser.add_argument(
-        "--rows", type=_positive, help="cleanup: expired rows on each database; growth: at most"
+        "--rows",
+        type=_positive,
+        help="cleanup: expired rows on each database; growth, checks: at most",
     )
     parser.add_argument("--rounds", type=_positive, help="rounds of each")
-    parser.add_argument("--seconds", type=_seconds, help="refresh, latency: length of a round")
+    parser.add_argument(
+        "--seconds", type=_seconds, help="refresh, latency, checks: length of a round"
+    )
     numbers = {
         "--logins": (200, "storage: logins"),
         "--refreshes": (50, "storage: refreshes of each login"),
