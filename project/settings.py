@@ -137,6 +137,7 @@ SIMPLE_JWT = {
 
 TOKENS_CLEANUP_INTERVAL = _seconds("TOKENS_CLEANUP_INTERVAL", timedelta(hours=24))
 TOKENS_CLEANUP_MARGIN = _seconds("TOKENS_CLEANUP_MARGIN", timedelta(minutes=5))
+TOKENS_CHECK_MAX_AGE = _seconds("TOKENS_CHECK_MAX_AGE", timedelta(0))
 
 # A constant hourly tick; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up, so changing it
 # never changes the hash by which django-crontab finds the job. Install with

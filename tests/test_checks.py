@@ -40,6 +40,8 @@ def test_the_project_passes() -> None:
         ("TOKENS_CLEANUP_BATCH_SECONDS", timedelta(seconds=1), "tokens.E004"),
         ("TOKENS_ROTATION_GRACE", -1, "tokens.E005"),
         ("TOKENS_SESSION_METADATA", "no", "tokens.E006"),
+        ("TOKENS_CHECK_MAX_AGE", 1, "tokens.E009"),
+        ("TOKENS_CHECK_MAX_AGE", timedelta(seconds=-1), "tokens.E009"),
         ("TOKENS_ROTATION_GRACE_PERIOD", timedelta(0), "tokens.W001"),
         ("TOKENS_XYZZY", 1, "tokens.W001"),
     ],

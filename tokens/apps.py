@@ -1,4 +1,5 @@
 from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -14,6 +15,7 @@ class TokensConfig(AppConfig):
         )
 
         receivers.connect()
+        post_migrate.connect(receivers.forget_copies, self)
 
         if apps.is_installed("drf_spectacular"):
             from .api import schema  # noqa: F401

@@ -10,20 +10,21 @@ import logging
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
 
-from . import clock
+from . import clock, pending, snapshot, users
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
-from .keys import key_for
+from .keys import fingerprint, key_for
 from .models import BlacklistEntry
-from .querysets import SessionQuerySet
+from .querysets import BlacklistQuerySet, SessionQuerySet
 from .rule import Refused
 
 logger = logging.getLogger("tokens")
@@ -56,7 +57,7 @@ def revoke_token(
         key=key_for(Scope.TOKEN, claims.jti, issuer=claims.issuer),
         scope=Scope.TOKEN,
         subject=_readable(claims.jti),
-        user_id=user.pk if user else user_pk(claims),
+        user_id=user.pk if user else users.pk_of(claims),
         reason=reason,
         expires_at=claims.expires_at,
     )
@@ -94,8 +95,22 @@ def revoke_sessions(rows: SessionQuerySet, *, reason: str, using: str | None = N
     An entry lasts as long as the newest refresh token, and an access token made this moment.
     ``sessions.end_many`` calls this and deletes the rows.
     """
-    until = clock.now() + simplejwt.ACCESS_TOKEN_LIFETIME
-    BlacklistEntry.objects.using(using or database()).insert_for(rows, reason=reason, until=until)
+    using = using or database()
+    begun, now = clock.elapsed(), clock.now()
+    made_now = BlacklistEntry.objects.using(using).filter(created_at=now)
+    with transaction.atomic(using, savepoint=False):
+        BlacklistEntry.objects.using(using).insert_for(
+            rows, reason=reason, now=now, until=now + simplejwt.ACCESS_TOKEN_LIFETIME
+        )
+        pending.when_committed(
+            pending.Revocation(
+                using,
+                begun=begun,
+                # Only the database knows their keys.
+                tell=partial(snapshot.distrust, using=using),
+                move_up=partial(_move_up, made_now),
+            )
+        )
 
 
 def revoke_user(
@@ -112,14 +127,14 @@ def revoke_user(
 
 
 def revoke_users(
-    users: Iterable[tuple[Any, str]], *, reason: str = Reason.REVOKED, using: str | None = None
+    pairs: Iterable[tuple[Any, str]], *, reason: str = Reason.REVOKED, using: str | None = None
 ) -> None:
-    """Do what ``revoke_user`` does for many users, pairs of a primary key and an id.
+    """Do what ``revoke_user`` does for many users: pairs of a primary key and an id.
 
     Takes a few statements, in the transaction of a caller that has locked the users' rows.
     """
     now = clock.now()
-    made = (_user_entry(pk, user_id, before=now, reason=reason) for pk, user_id in users)
+    made = (_user_entry(pk, user_id, before=now, reason=reason) for pk, user_id in pairs)
     entries = {entry.key: entry for entry in made}
     table = BlacklistEntry.objects.using(using or database())
     rows = table.filter(key__in=entries)
@@ -134,6 +149,7 @@ def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None
 
     For an administrator's explicit act only; whether ``by`` may do it is for the caller to ask.
     """
+    using = database()
     for entry in entries:
         # Before the deletion: a line too many is better than one too few.
         logger.warning(
@@ -147,7 +163,9 @@ def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None
             entry.reason,
             extra={"event": "unrevoked", "key": str(entry.key), "by": str(by.pk)},
         )
-        BlacklistEntry.objects.using(database()).filter(key=entry.key).delete()
+        with transaction.atomic(using):
+            BlacklistEntry.objects.using(using).filter(key=entry.key).delete()
+            transaction.on_commit(partial(snapshot.forget, using=using), using=using)
 
 
 def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None:
@@ -161,8 +179,17 @@ def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None
 
 
 def is_revoked(claims: Claims, *, using: str | None = None) -> bool:
-    """Return whether a token with these claims is refused. Costs one statement."""
-    connection = connections[using or database()]
+    """Return whether an entry refuses a token with these claims. Costs one statement at most.
+
+    With TOKENS_CHECK_MAX_AGE it costs none where the copy of recent entries can tell.
+    """
+    using = using or database()
+    known = snapshot.refuses(claims, using=using)
+    return _ask(claims, using) if known is None else known
+
+
+def _ask(claims: Claims, using: str) -> bool:
+    connection = connections[using]
     question, values = Refused(claims).as_sql(None, connection)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {question}", values)
@@ -179,82 +206,32 @@ def user_of(claims: Claims) -> AbstractBaseUser:
     """Return the user that the claims name, asking the blacklist in the same statement.
 
     Raises UserUnknown, and TokenRevoked if the token is refused. Users that are read from a replica
-    cost a second statement, because the blacklist never is.
+    cost a second statement, because the blacklist never is. With TOKENS_CHECK_MAX_AGE, what the
+    copy of recent entries can tell is not asked.
     """
-    field, value = _user_lookup(claims)
-    users = get_user_model()._default_manager.all()
-    together = users.db == database()
+    field, value = users.lookup(claims)
+    using = database()
+    known = snapshot.refuses(claims, using=using)
+    if known:
+        raise TokenRevoked
+    rows = get_user_model()._default_manager.all()
+    together = known is None and rows.db == using
     if together:
-        users = users.annotate(refused_token=Refused(claims))
+        rows = rows.annotate(refused_token=Refused(claims))
     try:
-        user: Any = users.get(**{field.name: value})
+        user: Any = rows.get(**{field.name: value})
     except ObjectDoesNotExist:
         raise UserUnknown from None
-    if user.refused_token if together else is_revoked(claims):
+    if user.refused_token if together else known is None and _ask(claims, using):
         raise TokenRevoked
-    if not is_user(user, claims):
+    if not users.is_named(user, claims):
         raise UserUnknown
     return cast(AbstractBaseUser, user)
-
-
-def lock_user_of(claims: Claims) -> None:
-    """Do what ``lock_user`` does for the user that the claims name. Raises UserUnknown."""
-    field, value = _user_lookup(claims)
-    lock_user(**{field.name: value})
-
-
-def lock_user(*, using: str | None = None, **lookup: Any) -> None:
-    """Wait until nobody else decides about this user's logins; to be called in a transaction.
-
-    A statement of its own: one that also asked something would, after the wait, answer from the
-    moment when it began. SQLite has one writer at a time anyway, and reading first would spoil
-    its turn to write.
-    """
-    using = using or database()
-    if connections[using].features.has_select_for_update:
-        users = get_user_model()._default_manager.using(using).filter(**lookup)
-        list(users.select_for_update().values_list("pk"))
-
-
-def is_user(user: AbstractBaseUser, claims: Claims) -> bool:
-    """Return whether the claims name exactly this user; what the ORM would coerce does not."""
-    return str(getattr(user, simplejwt.USER_ID_FIELD)) == claims.user_id
-
-
-def user_pk(claims: Claims, *, ask: bool = True) -> Any:
-    """Return the primary key of the user that the claims name, or None.
-
-    Costs nothing where tokens name users by primary key (whether the user still exists is not
-    asked), one statement where ``USER_ID_FIELD`` is another field; None then without ``ask``.
-    """
-    try:
-        field, value = _user_lookup(claims)
-    except UserUnknown:
-        return None
-    if field.primary_key or not ask:
-        return value if field.primary_key else None
-    users = get_user_model()._default_manager.filter(**{field.name: value})
-    return users.values_list("pk", flat=True).first()
 
 
 def subject_shown_as(text: str) -> str:
     """Return the jti or sid that entries show as ``text``: unescaped, as far as it is escaped."""
     return _ESCAPE.sub(lambda match: match[0].encode().decode("unicode_escape"), text)
-
-
-def _user_lookup(claims: Claims) -> tuple[Any, Any]:
-    options = get_user_model()._meta
-    name = simplejwt.USER_ID_FIELD
-    field: Any = options.pk if name == "pk" else options.get_field(name)
-    try:
-        value = field.to_python(claims.user_id)
-        if value is not None:
-            field.run_validators(value)  # what does not fit the column is nobody
-    except ValidationError as error:
-        raise UserUnknown from error
-    if value is None:
-        raise UserUnknown
-    return field, value
 
 
 def _user_entry(pk: Any, user_id: str, *, before: datetime, reason: str) -> BlacklistEntry:
@@ -271,20 +248,29 @@ def _user_entry(pk: Any, user_id: str, *, before: datetime, reason: str) -> Blac
 
 def _write(entry: BlacklistEntry, using: str) -> tuple[BlacklistEntry, bool]:
     # A plain insert: MariaDB's INSERT IGNORE also ignores values that it can't store.
+    same = BlacklistEntry.objects.using(using).filter(key=entry.key)
+    revocation = pending.Revocation(
+        using,
+        begun=clock.elapsed(),
+        tell=partial(snapshot.note, [fingerprint(entry.key)], using=using),
+        move_up=partial(_move_up, same),
+    )
     try:
         with transaction.atomic(using):
             entry.save(force_insert=True, using=using)
+            pending.when_committed(revocation)
     except IntegrityError:
-        known = _extend(entry, using)
+        known = _extend(entry, revocation)
         if known is None:
             raise
         return known, False
     return entry, True
 
 
-def _extend(entry: BlacklistEntry, using: str) -> BlacklistEntry | None:
+def _extend(entry: BlacklistEntry, revocation: pending.Revocation) -> BlacklistEntry | None:
     """Return the entry of the same key that is there, its moments at least those of ``entry``."""
     # Locking, because in a transaction at REPEATABLE READ a plain read may not see the row yet.
+    using = revocation.using
     with transaction.atomic(using):
         rows = BlacklistEntry.objects.using(using).filter(key=entry.key)
         known = rows.select_for_update().first()
@@ -298,7 +284,17 @@ def _extend(entry: BlacklistEntry, using: str) -> BlacklistEntry | None:
                 setattr(known, name, getattr(entry, name))
             if later:
                 known.save(update_fields=later, using=using)
+            pending.when_committed(revocation)
     return known
+
+
+def _move_up(entries: BlacklistQuerySet) -> None:
+    """Give entries that were committed long after they were made the present moment.
+
+    What others copy is what was made lately (``snapshot``).
+    """
+    now = clock.now()
+    entries.filter(created_at__lt=now).update(created_at=now)
 
 
 def _readable(subject: str) -> str:

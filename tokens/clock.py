@@ -1,7 +1,9 @@
 """Moments, as the tables keep them: aware and UTC, or naive and UTC where ``USE_TZ`` is off."""
 
 import math
+import time
 from datetime import UTC, datetime
+from functools import partial
 
 from django.conf import settings
 from django.db import connections
@@ -11,23 +13,32 @@ END_OF_TIME = datetime(9999, 12, 30, tzinfo=UTC)
 _LAST_EPOCH = END_OF_TIME.timestamp()
 
 
-def _stored(moment: datetime) -> datetime:
+def stored(moment: datetime) -> datetime:
+    """Return an aware ``moment`` in UTC as the tables keep it."""
     return moment if settings.USE_TZ else moment.replace(tzinfo=None)
 
 
 def now() -> datetime:
     """Return the present moment by this host's clock."""
-    return _stored(datetime.now(UTC))
+    return stored(datetime.now(UTC))
+
+
+# CLOCK_MONOTONIC stands still while the machine is suspended, and a copy would not age.
+if hasattr(time, "CLOCK_BOOTTIME"):
+    # Returns seconds that nobody sets back, suspension included; only differences count.
+    elapsed = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+else:  # pragma: no cover (not Linux)
+    elapsed = partial(time.monotonic)
 
 
 def from_epoch(seconds: float) -> datetime:
     """Return the moment ``seconds`` after 1970, or the end of time if that is earlier."""
-    return _stored(datetime.fromtimestamp(min(seconds, _LAST_EPOCH), UTC))
+    return stored(datetime.fromtimestamp(min(seconds, _LAST_EPOCH), UTC))
 
 
 def end_of_time() -> datetime:
     """Return the moment that stands for never."""
-    return _stored(END_OF_TIME)
+    return stored(END_OF_TIME)
 
 
 def to_epoch(moment: datetime) -> int:
@@ -54,4 +65,4 @@ def database_now(using: str) -> datetime:
         cursor.execute(_DATABASE_NOW[connection.vendor])
         value = cursor.fetchone()[0]
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return _stored(moment.replace(tzinfo=UTC))
+    return stored(moment.replace(tzinfo=UTC))

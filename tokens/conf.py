@@ -14,6 +14,8 @@ from django.conf import settings
 
 T = TypeVar("T")
 
+_STRICT = timedelta(0)
+
 EVENTS = ("password_change", "deactivation", "deletion")
 
 
@@ -44,6 +46,11 @@ class Conf:
     def TOKENS_ROTATION_GRACE(self) -> timedelta:
         """How long the predecessor of a refresh token is answered with its successor."""
         return getattr(settings, "TOKENS_ROTATION_GRACE", timedelta(seconds=10))
+
+    @property
+    def TOKENS_CHECK_MAX_AGE(self) -> timedelta:
+        """How old the copy of recent entries may be that checks go by; zero asks the database."""
+        return getattr(settings, "TOKENS_CHECK_MAX_AGE", _STRICT)
 
     @property
     def TOKENS_SESSION_METADATA(self) -> bool:

@@ -60,7 +60,7 @@ def end_everybody(
 def _refuse_users(using: str, reason: str) -> Iterator[int]:
     users = get_user_model()._base_manager.using(using).order_by("pk")
     if connections[using].features.has_select_for_update:
-        users = users.select_for_update()  # as blacklist.lock_user does for one
+        users = users.select_for_update()  # as users.lock does for one
     rest = users
 
     def refuse_batch(_attempt: int) -> list[tuple[Any, Any]]:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from rest_framework_simplejwt import tokens as base
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 
-from . import blacklist, clock, sessions
+from . import blacklist, clock, sessions, users
 from .claims import REFRESH, SID_CLAIM, Claims
 from .conf import simplejwt
 from .exceptions import TokenMalformed, TokenRevoked, UserInactive
@@ -157,7 +157,7 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         """
         if SID_CLAIM in self.payload:
             return None
-        pk = blacklist.user_pk(self.claims)
+        pk = users.pk_of(self.claims)
         user = get_user_model()._default_manager.filter(pk=pk).first()
         return self._start_session(user) if user else None
 
@@ -193,9 +193,9 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         unseen.
         """
         rotate = simplejwt.ROTATE_REFRESH_TOKENS
-        with transaction.atomic(blacklist.database()):
+        with transaction.atomic(using := blacklist.database()):
             if rotate:
-                blacklist.lock_user_of(claims)
+                users.lock_named(claims, using=using)
             user = blacklist.user_of(claims)
             if not may_log_in(user):
                 raise UserInactive

@@ -6,8 +6,10 @@ a token or its hash, because the same token has several spellings (CVE-2026-1022
 """
 
 import hashlib
+import re
 import uuid
 from datetime import datetime
+from functools import lru_cache
 
 from uuid6 import uuid7
 
@@ -19,13 +21,15 @@ def new_sid() -> str:
     return str(uuid.UUID(int=uuid7().int))
 
 
+# By a pattern, because each check asks, and building a UUID and its text takes four times as long.
+_is_session = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+).fullmatch
+
+
 def session_uuid(sid: str) -> uuid.UUID | None:
     """Return ``sid`` as the UUIDv7 it spells, or None when it is anything else."""
-    try:
-        value = uuid.UUID(sid)
-    except ValueError:
-        return None
-    return value if value.version == 7 and str(value) == sid else None
+    return uuid.UUID(sid) if _is_session(sid) else None
 
 
 def key_for(scope: str, subject: str, *, issuer: str) -> uuid.UUID:
@@ -37,16 +41,41 @@ def key_for(scope: str, subject: str, *, issuer: str) -> uuid.UUID:
     """
     if scope == "session" and (sid := session_uuid(subject)):
         return sid
-    digest = hashlib.sha256()
-    for part in (scope, issuer, subject):
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big") + data)
-    number = int.from_bytes(digest.digest()[:16], "big")
+    digest = hashlib.sha256(_prefix(scope, issuer) + _with_length(subject)).digest()
+    number = int.from_bytes(digest[:16], "big")
     number = number & ~(0xF << 76) | 0x8 << 76  # version 8
     # The variant of RFC 9562 is two bits, 10. The third is fixed too, because MariaDB refuses a
     # UUIDv8 whose ninth byte is exactly 0x80.
     number = number & ~(0x7 << 61) | 0x5 << 61
     return uuid.UUID(int=number)
+
+
+_LOW = (1 << 64) - 1
+
+
+def fingerprint(key: uuid.UUID) -> int:
+    """Return the lower half of a key, 61 or 62 bits of which are random. Never zero."""
+    return key.int & _LOW
+
+
+# A client comes again with the same token; 8192 of them take 3 MB.
+@lru_cache(maxsize=8192)
+def fingerprint_for(scope: str, subject: str, issuer: str) -> int:
+    """Return the fingerprint of ``key_for``, in a fraction of the time: each check needs two."""
+    if scope == "session" and _is_session(subject):
+        return int(subject[19:23] + subject[24:], 16)
+    digest = hashlib.sha256(_prefix(scope, issuer) + _with_length(subject)).digest()
+    return int.from_bytes(digest[8:16], "big") & ~(0x7 << 61) | 0x5 << 61
+
+
+@lru_cache(maxsize=64)
+def _prefix(scope: str, issuer: str) -> bytes:
+    return _with_length(scope) + _with_length(issuer)
+
+
+def _with_length(part: str) -> bytes:
+    data = part.encode("utf-8", "surrogatepass")
+    return len(data).to_bytes(8, "big") + data
 
 
 def adopted_sid(jti: str, *, issuer: str, issued_at: datetime) -> str:

@@ -60,7 +60,10 @@ class BlacklistEntry(models.Model):
         verbose_name_plural = _("blacklist entries")
         default_permissions = ("view",)  # the others would promise what nobody may do
         permissions = [("unrevoke_blacklistentry", "Can un-revoke (delete) blacklist entries")]
-        indexes = [models.Index(fields=["expires_at"], name="tokens_entry_expires")]
+        indexes = [
+            models.Index(fields=["expires_at"], name="tokens_entry_expires"),
+            models.Index(fields=["created_at"], name="tokens_entry_created"),  # for cached checks
+        ]
         constraints = [
             models.CheckConstraint(
                 name="tokens_entry_issued_before_is_for_users",

@@ -82,11 +82,13 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
         """Return the entries that never expire: one for a user who logged out everywhere."""
         return self.filter(expires_at=clock.end_of_time())
 
-    def insert_for(self, sessions: "SessionQuerySet", *, reason: str, until: datetime) -> None:
+    def insert_for(
+        self, sessions: "SessionQuerySet", *, reason: str, now: datetime, until: datetime
+    ) -> None:
         """Insert an entry for each of these sessions; those that are there are only extended.
 
-        One statement, whatever their number. An entry ends with its session, but not before
-        ``until``.
+        One statement, whatever their number. An entry is made ``now`` and ends with its session,
+        but not before ``until``.
         """
         connection = connections[self.db]
         sid: Any = Cast("sid", models.CharField())
@@ -98,7 +100,7 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
             "subject": sid,
             "user_id": F("user_id"),
             "reason": Value(reason),
-            "created_at": Value(clock.now(), models.DateTimeField()),
+            "created_at": Value(now, models.DateTimeField()),
             "expires_at": Greatest("expires_at", Value(until, models.DateTimeField())),
         }
         selected = sessions.order_by().annotate(

@@ -13,7 +13,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db.models.signals import post_save, pre_delete, pre_save
 
-from . import sessions
+from . import sessions, snapshot
 from .conf import conf
 from .models import BlacklistEntry
 
@@ -49,6 +49,11 @@ def end_on_delete(*, instance: Any, **kwargs: Any) -> None:
     """End the user's sessions before the user is deleted."""
     if "deletion" in conf.TOKENS_REVOKE_ON:
         sessions.end_all(instance, reason=Reason.DELETION)
+
+
+def forget_copies(*, using: str, **kwargs: Any) -> None:
+    """Forget what was copied from a database that was migrated, or flushed as after a test."""
+    snapshot.forget(using=using)
 
 
 def keep_on_rehash(

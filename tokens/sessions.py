@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 
-from . import blacklist, client, clock
+from . import blacklist, client, clock, users
 from .claims import Claims
 from .conf import conf, simplejwt
 from .exceptions import TokenReused, TokenRevoked
@@ -107,7 +107,7 @@ def find(claims: Claims, *, used_up: bool = False) -> TokenSession:
     question = Refused(replace(claims, jti="") if used_up else claims)
     rows = _rows().named(claims.sid or "").select_related("user").annotate(refused_token=question)
     session: Any = next(iter(rows), None)
-    if session is None or session.refused_token or not blacklist.is_user(session.user, claims):
+    if session is None or session.refused_token or not users.is_named(session.user, claims):
         raise TokenRevoked
     return cast(TokenSession, session)
 
@@ -191,7 +191,7 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
     answer = blacklist.revoke_session(
         claims.sid,
         issuer=claims.issuer,
-        user_pk=session.user_id if session else blacklist.user_pk(claims, ask=False),
+        user_pk=session.user_id if session else users.pk_of(claims, ask=False),
         expires_at=max(ends),
         reason=reason,
     )
@@ -242,7 +242,7 @@ def end_all(
     using = using or blacklist.database()
     user_id = str(getattr(user, simplejwt.USER_ID_FIELD))
     with transaction.atomic(using):
-        blacklist.lock_user(pk=user.pk, using=using)
+        users.lock(pk=user.pk, using=using)
         blacklist.revoke_user(user.pk, user_id, reason=reason, using=using)
         rows = _rows(using).of_user(user.pk)
         if but is not None and (kept := session_uuid(but)):

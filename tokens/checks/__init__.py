@@ -3,6 +3,6 @@
 An Error also stops ``manage.py crontab run``, so it is kept for what must not run at all.
 """
 
-from . import protection, scheduling, values
+from . import cached, protection, scheduling, values
 
-__all__ = ["protection", "scheduling", "values"]
+__all__ = ["cached", "protection", "scheduling", "values"]

@@ -61,6 +61,7 @@ RULES = {
         lambda value: isinstance(value, tuple | list | set) and set(value) <= set(EVENTS),
         '("password_change", "deactivation", "deletion")',
     ),
+    "TOKENS_CHECK_MAX_AGE": _Rule("tokens.E009", _DURATION, _is_duration, "timedelta(seconds=1)"),
 }
 
 

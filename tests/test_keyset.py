@@ -1,0 +1,54 @@
+"""The compact set answers as a set of Python does, in a fraction of the memory."""
+
+import gc
+import random
+import tracemalloc
+from array import array
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokens.keyset import KeySet
+
+MILLION = 1_000_000
+
+numbers = st.integers(min_value=1, max_value=2**64 - 1)
+# Equal low bits: all of them begin at the same slot.
+colliding = st.integers(min_value=1, max_value=63).map(lambda high: high << 58)
+
+
+@given(st.lists(numbers | colliding), st.lists(numbers | colliding))
+def test_it_answers_as_a_set_does(members: list[int], others: list[int]) -> None:
+    keys = KeySet(array("Q", members))
+    assert len(keys) == len(set(members))
+    for number in [*members, *others]:
+        assert (number in keys) == (number in set(members))
+
+
+def test_an_empty_one_holds_nothing() -> None:
+    assert 1 not in KeySet(array("Q"))
+    assert len(KeySet(array("Q"))) == 0
+
+
+@pytest.mark.parametrize("members", [4, 5, 8, 1000])
+def test_neighbours_in_a_full_table_are_found(members: int) -> None:
+    keys = KeySet(array("Q", range(1, members + 1)))
+    assert all(number in keys for number in range(1, members + 1))
+    assert members + 1 not in keys
+
+
+def test_a_million_fit_into_32_megabytes() -> None:
+    draw = random.Random(5)  # noqa: S311 (no secret)
+    members = array("Q", (draw.getrandbits(64) | 1 for _ in range(MILLION)))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        keys = KeySet(members)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept <= 32_000_000
+    assert peak <= 32_000_000
+    assert keys.memory <= kept
+    assert all(number in keys for number in members[::1000])

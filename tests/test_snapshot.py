@@ -1,0 +1,810 @@
+"""Cached checks: answered from a copy, and never wrong for longer than its greatest age."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AbstractUser
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.test import TestCase
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from tokens import blacklist, clock, pending, sessions, snapshot, window
+from tokens.api.authentication import JWTAuthentication, JWTStatelessUserAuthentication
+from tokens.claims import Claims
+from tokens.exceptions import TokenRevoked
+from tokens.jwt import AccessToken, RefreshToken
+from tokens.keys import fingerprint_for, new_sid
+from tokens.models import BlacklistEntry
+
+from .forge import signed
+from .threads import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CLASSES = [JWTAuthentication, JWTStatelessUserAuthentication]
+LONG = timedelta(seconds=100)
+
+
+@pytest.fixture(autouse=True)
+def cached(settings: Any) -> Iterator[None]:
+    """Each test begins without a copy, and may use the one it loads for long."""
+    settings.TOKENS_CHECK_MAX_AGE = LONG
+    snapshot.reset()
+    yield
+    snapshot.reset()
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """Return the moments from which on the table was read, one for each time."""
+    read, asked = window.read, []
+
+    def record(connection: Any, since: datetime) -> window.Window:
+        asked.append(since)
+        return read(connection, since)
+
+    monkeypatch.setattr(window, "read", record)
+    return asked
+
+
+class Clock:
+    """Clocks to be moved by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed = self.set = 0.0
+        elapsed, now = clock.elapsed, time.time
+        monkeypatch.setattr(clock, "elapsed", lambda: elapsed() + self.passed)
+        monkeypatch.setattr(time, "time", lambda: now() + self.passed + self.set)
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def make_claims(**changes: Any) -> Claims:
+    now = clock.from_epoch(int(time.time()))
+    claims = Claims(
+        jti=new_sid(),
+        sid=new_sid(),
+        user_id="1",
+        issuer="",
+        issued_at=now,
+        expires_at=now + timedelta(minutes=5),
+    )
+    return replace(claims, **changes)
+
+
+def revoke(claims: Claims) -> None:
+    blacklist.revoke_session(
+        claims.sid or "", issuer=claims.issuer, expires_at=claims.expires_at + timedelta(days=1)
+    )
+
+
+def revoked_elsewhere(claims: Claims, **fields: Any) -> BlacklistEntry:
+    """Write an entry as another process would: this one does not hear of it."""
+    entry = BlacklistEntry(
+        key=claims.sid,
+        scope="session",
+        subject=claims.sid,
+        expires_at=claims.expires_at + timedelta(days=1),
+        **fields,
+    )
+    entry.save(force_insert=True)
+    return entry
+
+
+def ask(claims: Claims) -> bool | None:
+    return snapshot.refuses(claims, using="default")
+
+
+def authenticate(authentication: type, token: object) -> Any:
+    request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=f"Bearer {token}")
+    return authentication().authenticate(Request(request))
+
+
+# What a check costs
+
+
+@pytest.mark.parametrize(("authentication", "cost"), list(zip(CLASSES, [1, 0], strict=True)))
+def test_a_check_costs_the_user_and_nothing_more(
+    authentication: type, cost: int, user: AbstractUser, statements: Callable[[], Any]
+) -> None:
+    ask(make_claims())  # loads
+    refresh = RefreshToken.for_user(user)
+    access = str(refresh.access_token)
+    with statements() as ran:
+        assert authenticate(authentication, access)
+    assert len(ran) == cost
+    refresh.blacklist()
+    ask(make_claims())
+    with statements() as ran, pytest.raises(APIException, match="blacklisted"):
+        authenticate(authentication, access)
+    assert len(ran) == 0
+
+
+@pytest.mark.parametrize("authentication", CLASSES)
+def test_an_old_token_and_one_without_a_session_cost_one_statement(
+    authentication: type, user: AbstractUser, statements: Callable[[], Any]
+) -> None:
+    ask(make_claims())
+    old = clock.to_epoch(clock.now()) - 86_400
+    for claims in ({"sid": new_sid(), "iat": old}, {}):
+        with statements() as ran:
+            try:
+                authenticate(authentication, signed(user_id=str(user.pk), **claims))
+            except APIException:
+                assert "iat" in claims  # lives longer than usual, and its session is gone
+        assert len(ran) == 1
+
+
+def test_without_the_setting_nothing_is_copied(
+    settings: Any, statements: Callable[[], Any], user: AbstractUser
+) -> None:
+    del settings.TOKENS_CHECK_MAX_AGE
+    access = RefreshToken.for_user(user).access_token
+    with statements() as ran:
+        authenticate(JWTStatelessUserAuthentication, access)
+    assert len(ran) == 1
+    assert snapshot.facts() == snapshot.Facts(None, 0, 0, 0, 0, 0, 0)
+
+
+def test_a_token_class_used_alone_asks_the_copy_and_a_refresh_token_the_database(
+    user: AbstractUser, statements: Callable[[], Any]
+) -> None:
+    ask(make_claims())
+    refresh = RefreshToken.for_user(user)
+    access = str(refresh.access_token)
+    with statements() as ran:
+        AccessToken(access)
+    assert len(ran) == 0
+    with statements() as ran:
+        RefreshToken(str(refresh))
+    assert len(ran) == 1
+
+
+def test_users_of_another_database_cost_no_question(
+    user: AbstractUser, monkeypatch: pytest.MonkeyPatch, statements: Callable[[], Any]
+) -> None:
+    ask(make_claims())
+    claims = RefreshToken.for_user(user).access_token.claims
+    with statements() as ran:
+        assert blacklist.user_of(claims) == user
+    assert len(ran) == 1
+    assert "EXISTS" not in ran[0]
+
+
+# What the copy answers
+
+
+def test_what_was_revoked_before_the_load_is_refused_by_session_and_by_token() -> None:
+    by_session, by_token, neither = make_claims(), make_claims(), make_claims()
+    revoked_elsewhere(by_session)
+    blacklist.revoke_token(by_token)
+    snapshot.reset()
+    assert ask(by_session) is True
+    assert ask(by_token) is True
+    assert ask(neither) is False
+    assert (snapshot.facts().size, snapshot.facts().loads) == (2, 1)
+
+
+def test_a_sid_that_is_not_ours_is_found_by_its_hash() -> None:
+    claims = make_claims(sid="Foreign Session", issuer="https://else.where")
+    revoke(claims)
+    snapshot.reset()
+    assert ask(claims) is True
+    assert ask(replace(claims, issuer="")) is False
+    assert ask(replace(claims, sid="foreign session")) is False
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sid": None},
+        {"needs_session": True},
+        {"issued_at": clock.now() - timedelta(days=1)},
+        # Made a moment ago, for a login that was verified long before.
+        {"expires_at": clock.now() - timedelta(hours=1)},
+    ],
+    ids=["no session", "needs its session", "issued early", "verified early"],
+)
+def test_it_can_not_tell_about(changes: dict[str, Any]) -> None:
+    assert ask(make_claims(**changes)) is None
+    assert snapshot.facts().not_covered == 1
+
+
+def test_what_it_can_tell_begins_where_every_entry_is_in_the_copy(
+    settings: Any, loads: list[datetime]
+) -> None:
+    settings.TOKENS_CLEANUP_MARGIN = timedelta(minutes=2)
+    now = datetime.now(UTC)
+    ask(make_claims())
+    slack = timedelta(minutes=2, seconds=pending.PATIENCE)
+    expected = now - timedelta(minutes=5) - LONG - 2 * slack
+    assert abs(loads[0] - expected) < timedelta(seconds=5)
+    edge = clock.stored(loads[0] + slack)
+    inside, outside = edge + timedelta(seconds=1), edge - timedelta(seconds=1)
+    lives = timedelta(minutes=5)
+    assert ask(make_claims(issued_at=inside, expires_at=inside + lives)) is False
+    assert ask(make_claims(issued_at=outside, expires_at=outside + lives)) is None
+    # As old as such a token is, an entry made when it was issued is in the copy.
+    assert BlacklistEntry.objects.count() == 0
+    claims = make_claims(issued_at=inside, expires_at=inside + lives)
+    revoked_elsewhere(claims, created_at=inside - slack)
+    snapshot.reset()
+    assert ask(claims) is True
+
+
+def test_a_longer_lifetime_does_not_unrevoke(settings: Any) -> None:
+    """A token that lived longer when it was issued asks the database, whatever the settings."""
+    settings.SIMPLE_JWT = settings.SIMPLE_JWT | {"ACCESS_TOKEN_LIFETIME": timedelta(hours=2)}
+    issued = clock.now() - timedelta(hours=1)
+    claims = make_claims(issued_at=issued, expires_at=issued + timedelta(hours=2))
+    revoked_elsewhere(claims, created_at=issued)
+    assert ask(claims) is True
+    snapshot.reset()
+    settings.SIMPLE_JWT = settings.SIMPLE_JWT | {"ACCESS_TOKEN_LIFETIME": timedelta(minutes=1)}
+    assert ask(claims) is None
+    assert blacklist.is_revoked(claims)
+
+
+def test_without_USE_TZ_it_answers_the_same(settings: Any) -> None:
+    claims = make_claims()
+    assert ask(claims) is False
+    settings.USE_TZ = False
+    naive = replace(
+        claims,
+        issued_at=claims.issued_at.replace(tzinfo=None),
+        expires_at=claims.expires_at.replace(tzinfo=None),
+    )
+    assert ask(naive) is False
+    assert ask(replace(naive, issued_at=naive.issued_at - timedelta(days=1))) is None
+
+
+def test_more_than_fit_leave_old_tokens_to_the_database(
+    monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    monkeypatch.setattr(window, "SLICE", 3)
+    monkeypatch.setattr(window, "LIMIT", 9)
+    monkeypatch.setattr(pending, "PATIENCE", 0)
+    settings.TOKENS_CLEANUP_MARGIN = timedelta(0)
+    many = [make_claims() for _ in range(20)]
+    now = clock.now()
+    for number, claims in enumerate(many):
+        # Three share each moment, and half a minute lies between the moments.
+        revoked_elsewhere(claims, created_at=now - timedelta(seconds=30) * (number // 3))
+    assert all(ask(claims) for claims in many[:9])
+    assert snapshot.facts().size == 9
+    early = now - timedelta(seconds=61)
+    assert ask(make_claims(issued_at=early)) is None
+    # None of those that were left out is called good.
+    assert all(ask(replace(claims, issued_at=early)) is None for claims in many)
+
+
+@pytest.mark.parametrize("slice_", [1, 2, 3, 7, 100])
+def test_slices_miss_nothing(slice_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "SLICE", slice_)
+    many = [make_claims() for _ in range(23)]
+    now = clock.now()
+    for number, claims in enumerate(many):
+        revoked_elsewhere(claims, created_at=now - timedelta(microseconds=number // 3))
+    revoked_elsewhere(make_claims(), created_at=now - timedelta(days=2))
+    read = window.read(connection, datetime.now(UTC) - timedelta(days=1))
+    sids = {fingerprint_for("session", claims.sid or "", "") for claims in many}
+    assert set(read.fingerprints) == sids
+
+
+# What this process revokes
+
+
+def test_ones_own_revocation_counts_at_once(loads: list[datetime]) -> None:
+    claims = make_claims()
+    assert ask(claims) is False
+    revoke(claims)
+    assert ask(claims) is True
+    assert len(loads) == 1
+    other = make_claims()
+    assert ask(other) is False
+    blacklist.revoke_token(other)
+    assert ask(other) is True
+    assert len(loads) == 1
+
+
+def test_revoking_what_another_process_has_revoked_counts_at_once() -> None:
+    claims = make_claims()
+    assert ask(claims) is False
+    revoked_elsewhere(claims)
+    assert ask(claims) is False
+    revoke(claims)
+    assert ask(claims) is True
+
+
+def test_ending_many_sessions_counts_at_once(user: AbstractUser) -> None:
+    tokens = [RefreshToken.for_user(user).access_token.claims for _ in range(3)]
+    assert not any(ask(claims) for claims in tokens)
+    sessions.end_all(user)
+    assert ask(tokens[0]) in (None, True)
+    assert all(blacklist.is_revoked(claims) for claims in tokens)
+
+
+def test_a_note_stays_until_a_load_that_began_after_it(
+    clocks: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load reads before the commit, and ends after it."""
+    claims = make_claims()
+    ask(claims)
+    clocks.passed += 60
+    read = window.read
+
+    def read_then_commit(connection: Any, since: datetime) -> window.Window:
+        found = read(connection, since)
+        revoke(claims)
+        return found
+
+    monkeypatch.setattr(window, "read", read_then_commit)
+    assert ask(claims) is True
+    assert snapshot.facts().loads == 2
+    monkeypatch.setattr(window, "read", read)
+    clocks.passed += 60
+    assert ask(claims) is True
+    assert snapshot.facts().loads == 3
+    assert not snapshot._copies["default"]._own
+
+
+def test_a_load_during_which_sessions_end_is_not_used(
+    user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = RefreshToken.for_user(user).access_token.claims
+    read = window.read
+
+    def read_then_end(connection: Any, since: datetime) -> window.Window:
+        found = read(connection, since)
+        sessions.end_all(user)
+        return found
+
+    monkeypatch.setattr(window, "read", read_then_end)
+    assert ask(claims) is None
+    assert blacklist.is_revoked(claims)
+
+
+def test_too_many_notes_make_way_for_a_load(monkeypatch: pytest.MonkeyPatch, clocks: Clock) -> None:
+    monkeypatch.setattr(snapshot, "OWN_LIMIT", 3)
+    many = [make_claims() for _ in range(4)]
+    ask(many[0])
+    for claims in many:
+        revoke(claims)
+    assert ask(many[0]) in (None, True)
+    assert all(blacklist.is_revoked(claims) for claims in many)
+    clocks.passed += 60
+    assert all(ask(claims) for claims in many)
+
+
+def test_what_is_rolled_back_leaves_nothing_behind() -> None:
+    claims = make_claims()
+    assert ask(claims) is False
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        revoke(claims)
+        assert ask(claims) is None, "not committed: the connection's own question knows"
+        assert blacklist.is_revoked(claims)
+        raise ZeroDivisionError
+    assert ask(claims) is False
+    assert not pending._waiting, "checks need not look at their connection any more"
+
+
+def test_a_savepoint_that_is_rolled_back_leaves_nothing_behind() -> None:
+    claims = make_claims()
+    ask(claims)
+    with transaction.atomic():
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            revoke(claims)
+            raise ZeroDivisionError
+        assert ask(claims) is False
+        assert not blacklist.is_revoked(claims)
+
+
+def test_what_is_committed_at_last_counts_then(user: AbstractUser) -> None:
+    claims = RefreshToken.for_user(user).access_token.claims
+    ask(claims)
+    with transaction.atomic():
+        sessions.end(claims)
+        assert ask(claims) is None
+    assert ask(claims) is True
+
+
+def test_others_go_on_with_the_copy_while_a_transaction_is_open() -> None:
+    claims = make_claims()
+    ask(claims)
+    with transaction.atomic():
+        revoke(claims)
+        assert at_once(1, lambda: ask(claims)) == [False]
+    assert at_once(1, lambda: ask(claims)) == [True]
+
+
+class TestInAProjectsTests(TestCase):
+    """``TestCase`` never commits; what a test revokes is refused in it, and forgotten after it."""
+
+    claims: Claims
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.claims = make_claims()
+
+    def test_one(self) -> None:
+        self._revoke_what_was_good()
+
+    def test_two(self) -> None:
+        self._revoke_what_was_good()
+
+    def _revoke_what_was_good(self) -> None:
+        assert not blacklist.is_revoked(self.claims)
+        with self.captureOnCommitCallbacks(execute=True):
+            revoke(self.claims)
+        assert blacklist.is_revoked(self.claims)
+
+
+def test_unrevoking_counts_at_once_in_this_process(user: AbstractUser) -> None:
+    claims = make_claims()
+    revoke(claims)
+    assert ask(claims) is True
+    blacklist.unrevoke(BlacklistEntry.objects.all(), by=user)
+    assert not blacklist.is_revoked(claims)
+    assert ask(claims) is not True
+
+
+# An entry that is committed long after it was made
+
+
+def test_an_entry_of_a_long_transaction_is_made_when_it_is_committed(clocks: Clock) -> None:
+    claims = make_claims()
+    with transaction.atomic():
+        revoke(claims)
+        before = BlacklistEntry.objects.get().created_at
+        clocks.passed += pending.PATIENCE
+        time.sleep(0.01)
+    assert BlacklistEntry.objects.get().created_at > before
+    assert ask(claims) is True
+
+
+def test_entries_of_a_long_transaction_are_made_when_they_are_committed(
+    user: AbstractUser, clocks: Clock
+) -> None:
+    for _ in range(3):
+        RefreshToken.for_user(user)
+    with transaction.atomic():
+        sessions.end_all(user)
+        before = BlacklistEntry.objects.latest("created_at").created_at
+        clocks.passed += pending.PATIENCE
+        time.sleep(0.01)
+    assert BlacklistEntry.objects.filter(created_at__gt=before).count() == 4
+
+
+def test_an_entry_of_a_short_transaction_keeps_its_moment(statements: Callable[[], Any]) -> None:
+    with statements() as ran, transaction.atomic():
+        revoke(make_claims())
+    assert len(ran) == 1
+
+
+# Age
+
+
+def test_a_copy_is_loaded_when_half_its_time_is_over(clocks: Clock, loads: list[datetime]) -> None:
+    ask(make_claims())
+    clocks.passed += 44
+    assert ask(make_claims()) is False
+    assert len(loads) == 1
+    clocks.passed += 12
+    assert ask(make_claims()) is False
+    assert len(loads) == 2
+
+
+@pytest.mark.parametrize("step", [3600, -3600], ids=["ahead", "back"])
+def test_a_clock_that_is_set_makes_a_copy_old(
+    step: int, clocks: Clock, loads: list[datetime]
+) -> None:
+    ask(make_claims())
+    clocks.set += step
+    clocks.passed += 1
+    ask(make_claims())
+    assert len(loads) == 2
+
+
+def test_a_clock_that_is_set_back_moves_what_is_read(
+    clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "WHOLE_EVERY", 1e9)
+    ask(make_claims())
+    clocks.set -= 86_400
+    before = time.time()
+    clocks.passed += 1
+    ask(make_claims())
+    slack = 300 + pending.PATIENCE
+    assert abs(loads[1].timestamp() - (before - slack)) < 5
+
+
+def test_a_large_window_is_completed_by_what_is_younger(
+    clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "WHOLE_EVERY", 1e9)
+    first, second, third = make_claims(), make_claims(), make_claims()
+    revoked_elsewhere(first)
+    assert ask(first) is True
+    revoked_elsewhere(second)
+    clocks.passed += 60
+    assert [ask(first), ask(second), ask(third)] == [True, True, False]
+    assert loads[1] - loads[0] > timedelta(minutes=5)
+    revoked_elsewhere(third, created_at=clock.now() - timedelta(seconds=pending.PATIENCE))
+    clocks.passed += 60
+    assert [ask(first), ask(second), ask(third)] == [True, True, True]
+    monkeypatch.setattr(snapshot, "WHOLE_EVERY", 0)
+    clocks.passed += 60
+    assert [ask(first), ask(second), ask(third)] == [True, True, True]
+
+
+def test_a_window_that_took_long_is_completed_at_once(
+    clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, late = window.read, make_claims()
+
+    def slowly(connection: Any, since: datetime) -> window.Window:
+        found = read(connection, since)
+        if len(loads) == 1:
+            clocks.passed += 500
+            revoked_elsewhere(late)
+        return found
+
+    monkeypatch.setattr(window, "read", slowly)
+    assert ask(late) is True
+    assert len(loads) == 2
+    assert (snapshot.facts().age or 0) < 10
+
+
+def test_what_is_too_slow_to_be_of_use_is_not_tried_all_the_time(
+    clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = window.read
+
+    def slowly(connection: Any, since: datetime) -> window.Window:
+        clocks.passed += 200
+        return read(connection, since)
+
+    monkeypatch.setattr(window, "read", slowly)
+    assert ask(make_claims()) is None
+    assert len(loads) == 2
+    clocks.passed += 1000
+    assert ask(make_claims()) is None
+    assert len(loads) == 2
+    monkeypatch.setattr(window, "read", read)
+    clocks.passed += 3100
+    assert ask(make_claims()) is False
+
+
+def test_a_smaller_age_counts_at_once(settings: Any, loads: list[datetime]) -> None:
+    ask(make_claims())
+    settings.TOKENS_CHECK_MAX_AGE = timedelta(microseconds=1)
+    assert ask(make_claims()) is None
+    settings.TOKENS_CHECK_MAX_AGE = timedelta(0)
+    claims = make_claims()
+    assert ask(claims) is None
+    revoke(claims)
+    settings.TOKENS_CHECK_MAX_AGE = LONG
+    assert ask(claims) is not False
+
+
+# Failure
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Return what breaks and mends the reading of the window."""
+    read = window.read
+
+    def fail(*_: Any) -> Any:
+        raise OperationalError("the server has gone")
+
+    def break_it(now: bool) -> None:
+        monkeypatch.setattr(window, "read", fail if now else read)
+
+    return break_it
+
+
+def test_a_failed_load_keeps_the_copy_until_it_is_too_old(
+    clocks: Clock, broken: Callable[[bool], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    ask(make_claims())
+    broken(True)
+    clocks.passed += 60
+    assert ask(make_claims()) is False
+    assert ask(make_claims()) is False
+    assert snapshot.facts().failures == 1, "not tried again at once"
+    clocks.passed += 50
+    assert ask(make_claims()) is None
+    assert snapshot.facts().failures == 2
+    events = [record.event for record in caplog.records if hasattr(record, "event")]
+    assert events == ["snapshot_failed"], "logged once in the greatest age"
+    broken(False)
+    clocks.passed += 60
+    assert ask(make_claims()) is False
+
+
+def test_neither_a_copy_nor_the_database_is_503(
+    broken: Callable[[bool], None], user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = RefreshToken.for_user(user).access_token
+    broken(True)
+
+    def fail(*_: Any) -> Any:
+        raise DatabaseError("the server has gone")
+
+    monkeypatch.setattr(blacklist, "_ask", fail)
+    with pytest.raises(APIException) as refusal:
+        authenticate(JWTStatelessUserAuthentication, access)
+    assert refusal.value.status_code == 503
+
+
+def test_an_interrupted_load_lets_others_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = window.read
+
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(window, "read", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ask(make_claims())
+    monkeypatch.setattr(window, "read", read)
+    snapshot._copies["default"]._not_before = 0
+    assert ask(make_claims()) is False
+
+
+# Where it is asked
+
+
+def test_in_a_transaction_a_load_sees_what_others_have_committed() -> None:
+    """At REPEATABLE READ the transaction itself would not."""
+    claims, own = make_claims(), make_claims()
+    with transaction.atomic():
+        BlacklistEntry.objects.count()  # the transaction's view begins
+        if connection.vendor != "sqlite":  # where a transaction keeps all others from writing
+            at_once(1, lambda: revoked_elsewhere(claims))
+            assert ask(claims) is True
+        revoked_elsewhere(own)
+        snapshot.reset()
+        assert ask(own) is False, "nobody's open transaction is copied"
+    assert snapshot.facts().loads == 1
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="counts connections")
+def test_a_load_in_a_transaction_leaves_no_connection_behind() -> None:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    with transaction.atomic(), connection.cursor() as cursor:
+        for _ in range(3):
+            snapshot.reset()
+            assert ask(make_claims()) is False
+        time.sleep(0.2)
+        cursor.execute(count)
+        assert cursor.fetchone()[0] == 1
+
+
+def test_a_database_in_memory_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite is in memory")
+    monkeypatch.setattr(connections["default"], "is_in_memory_db", lambda: True)
+    assert ask(make_claims()) is None
+    assert snapshot.facts().failures == 0
+
+
+def test_moments_in_local_time_are_no_window(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = connections["default"]
+    assert window.obstacle(database) is None
+    local = "Europe/Berlin"
+    settings.USE_TZ = database.vendor != "postgresql"
+    monkeypatch.setattr(database, "timezone_name", local)
+    assert local in (window.obstacle(database) or "")
+    monkeypatch.setattr(database, "vendor", "oracle")
+    assert "oracle" in (window.obstacle(database) or "")
+
+
+def test_each_database_has_a_copy_of_its_own() -> None:
+    ask(make_claims())
+    assert snapshot.facts(using="default").loads == 1
+    assert snapshot.facts(using="other").loads == 0
+    with pytest.raises(Exception, match="other"):
+        snapshot.refuses(make_claims(), using="other")
+
+
+def test_a_flush_forgets_the_copy() -> None:
+    from django.core.management import call_command
+
+    claims = make_claims()
+    revoke(claims)
+    assert ask(claims) is True
+    call_command("flush", interactive=False, verbosity=0)
+    assert ask(claims) is not True
+    assert not blacklist.is_revoked(claims)
+
+
+# Threads and processes
+
+
+def test_of_many_threads_one_loads_and_the_others_do_not_wait(
+    monkeypatch: pytest.MonkeyPatch, clocks: Clock
+) -> None:
+    read, loading, go_on = window.read, threading.Event(), threading.Event()
+    ask(make_claims())
+    clocks.passed += 60
+
+    def slowly(connection: Any, since: datetime) -> window.Window:
+        loading.set()
+        assert go_on.wait(30)
+        return read(connection, since)
+
+    monkeypatch.setattr(window, "read", slowly)
+    loader = threading.Thread(target=lambda: (ask(make_claims()), connections.close_all()))
+    loader.start()
+    assert loading.wait(30)
+    assert set(at_once(20, lambda: ask(make_claims()))) == {False}
+    clocks.passed += 60
+    assert set(at_once(20, lambda: ask(make_claims()))) == {None}, "too old for an answer"
+    go_on.set()
+    loader.join()
+    assert snapshot.facts().loads == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_was_forked_while_a_load_was_under_way_can_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, loading, go_on = window.read, threading.Event(), threading.Event()
+
+    def slowly(connection: Any, since: datetime) -> window.Window:
+        loading.set()
+        assert go_on.wait(30)
+        return read(connection, since)
+
+    monkeypatch.setattr(window, "read", slowly)
+    loader = threading.Thread(target=lambda: (ask(make_claims()), connections.close_all()))
+    loader.start()
+    assert loading.wait(30)
+    connections.close_all()
+    child = os.fork()
+    if not child:  # pragma: no cover (another process)
+        code = 1
+        try:
+            window.read = read
+            snapshot._copies["default"]._not_before = 0
+            code = 0 if ask(make_claims()) is False else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    go_on.set()
+    loader.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_facts_tell_what_happened() -> None:
+    assert ask(make_claims()) is False
+    revoke(make_claims())
+    ask(make_claims(sid=None))
+    facts = snapshot.facts()
+    assert 0 <= (facts.age or -1) < 60
+    assert (facts.loads, facts.failures, facts.from_copy) == (1, 0, 1)
+    assert (facts.not_covered, facts.without_copy) == (1, 0)
+    snapshot.distrust(using="default")
+    assert ask(make_claims()) in (None, False)
+
+
+def test_domain_raises() -> None:
+    claims = make_claims()
+    blacklist.check(claims)
+    revoke(claims)
+    with pytest.raises(TokenRevoked):
+        blacklist.check(claims)

@@ -1,0 +1,50 @@
+"""Cached checks that promise little, or nothing."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core import checks
+from django.core.checks import CheckMessage, Tags, register
+from django.db import connections, router
+
+from ..conf import conf, simplejwt
+from ..models import BlacklistEntry
+from ..window import obstacle
+
+
+@register(Tags.security)
+def check_cached(**kwargs: Any) -> list[CheckMessage]:
+    """Return a Warning for each reason why TOKENS_CHECK_MAX_AGE is not of much use as it is."""
+    max_age: object = conf.TOKENS_CHECK_MAX_AGE  # values.py checks the type
+    if not isinstance(max_age, timedelta) or max_age <= timedelta(0):
+        return []
+    messages: list[CheckMessage] = []
+    if max_age > simplejwt.ACCESS_TOKEN_LIFETIME:
+        messages.append(
+            checks.Warning(
+                "TOKENS_CHECK_MAX_AGE is longer than an access token lives, so logging out may"
+                " have no effect on one.",
+                hint="Seconds are usual: TOKENS_CHECK_MAX_AGE = timedelta(seconds=1)",
+                id="tokens.W015",
+            )
+        )
+    written, read = router.db_for_write(BlacklistEntry), router.db_for_read(BlacklistEntry)
+    if written != read:
+        messages.append(
+            checks.Warning(
+                f"A router reads blacklist entries from the database {read!r}. Checks don't:"
+                f" cached ones copy what is in {written!r}, where entries are written.",
+                hint="If that is too much for it, a greater TOKENS_CHECK_MAX_AGE asks it less. Or"
+                " let the router read tokens.BlacklistEntry where it is written.",
+                id="tokens.W016",
+            )
+        )
+    if reason := obstacle(connections[written]):
+        messages.append(
+            checks.Warning(
+                f"TOKENS_CHECK_MAX_AGE has no effect on the database {written!r}: {reason}.",
+                hint="Each check asks the database, which is always right. Remove the setting.",
+                id="tokens.W017",
+            )
+        )
+    return messages

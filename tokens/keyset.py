@@ -1,0 +1,51 @@
+"""A set of 64-bit numbers in little memory: 8 bytes a slot, at most half of the slots taken.
+
+A million members take 17 MB, where a ``set`` of Python takes 68 MB and more. No dependency, and
+nothing but short steps, so that other threads get their turn while one is built.
+"""
+
+from array import array
+
+_EMPTY = 0
+_SMALLEST = 8
+
+
+class KeySet:
+    """An immutable set of numbers from 1 to 2**64 - 1. Made for numbers with random low bits."""
+
+    __slots__ = ("_mask", "_slots", "size")
+
+    def __init__(self, members: "array[int]") -> None:
+        slots_needed = _SMALLEST
+        while slots_needed < 2 * len(members):
+            slots_needed *= 2
+        slots = array("Q", [_EMPTY]) * slots_needed
+        mask = slots_needed - 1
+        size = 0
+        for member in members:
+            slot = member & mask
+            while (there := slots[slot]) != _EMPTY and there != member:
+                slot = slot + 1 & mask
+            if there == _EMPTY:
+                slots[slot] = member
+                size += 1
+        self._slots = slots
+        self._mask = mask
+        self.size = size
+
+    def __contains__(self, member: int) -> bool:
+        slots, mask = self._slots, self._mask
+        slot = member & mask
+        while there := slots[slot]:
+            if there == member:
+                return True
+            slot = slot + 1 & mask
+        return False
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def memory(self) -> int:
+        """How many bytes the members take."""
+        return len(self._slots) * self._slots.itemsize

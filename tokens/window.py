@@ -1,0 +1,115 @@
+"""Read which entries were made lately: what the copy is made of that cached checks go by.
+
+There is no watermark. Ids and moments are drawn before a transaction commits, so whoever goes on
+from the last row that was seen misses what commits late. A window is read again as a whole.
+"""
+
+import uuid
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from . import clock
+from .keys import fingerprint
+from .models import BlacklistEntry
+
+# The newest entries, at most so many; tokens from before the oldest of them ask the database.
+LIMIT = 1_000_000
+
+# Rows that are read at once: the memory that reading takes, and how long others wait meanwhile.
+SLICE = 10_000
+
+_MICROSECOND = timedelta(microseconds=1)
+_KNOWN = {"mysql", "postgresql", "sqlite"}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The fingerprints of all entries that were made at ``since`` or later, and are committed."""
+
+    fingerprints: "array[int]"
+    since: datetime
+
+
+def read(connection: BaseDatabaseWrapper, since: datetime) -> Window:
+    """Return the entries made at ``since`` (aware) or later: the newest ``LIMIT`` of them.
+
+    ``since`` of the answer is later than asked for if there were more. Newest first, in slices
+    that begin at the moment of a row: rows that share a moment are in one slice.
+    """
+    table = connection.ops.quote_name(BlacklistEntry._meta.db_table)
+    key = connection.ops.quote_name("key")
+    found = array("Q")
+    lowest = connection.ops.adapt_datetimefield_value(clock.stored(since))
+    condition, values = "created_at >= %s", [lowest]
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(
+                f"SELECT created_at FROM {table} WHERE {condition}"  # noqa: S608
+                f" ORDER BY created_at DESC LIMIT 1 OFFSET {SLICE - 1}",
+                values,
+            )
+            first = cursor.fetchone()
+            # The last value is where the slice ends, above which everything has been read.
+            start = first[0] if first else lowest
+            cursor.execute(
+                f"SELECT {key} FROM {table} WHERE {condition}",  # noqa: S608
+                [start, *values[1:]],
+            )
+            while rows := cursor.fetchmany(SLICE):
+                found.extend(map(_fingerprint_of(rows[0][0]), rows))
+            if first is None:
+                return Window(found, since)
+            if len(found) >= LIMIT:
+                return Window(found, _aware(start))
+            condition, values = "created_at >= %s AND created_at < %s", [lowest, start]
+
+
+def _fingerprint_of(example: object) -> Callable[[Any], int]:
+    """Return what makes a fingerprint of a row, by the type that this database's driver returns."""
+    if isinstance(example, uuid.UUID):
+        return lambda row: fingerprint(row[0])
+    return lambda row: int(row[0].replace("-", "")[16:], 16)
+
+
+def _aware(value: Any) -> datetime:
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def obstacle(connection: BaseDatabaseWrapper) -> str | None:
+    """Return why no copy can be made of this database, or None if one can. Asks nothing."""
+    if connection.vendor not in _KNOWN:
+        return f"the database {connection.vendor} is not known to us"
+    if connection.vendor == "sqlite" and connection.is_in_memory_db():  # type: ignore[attr-defined]
+        return "it is in memory, where no second connection can read"
+    # Moments that are kept in local time go back an hour each autumn, and a window misses some.
+    keeps_utc = (connection.vendor == "postgresql") == settings.USE_TZ
+    if not keeps_utc and connection.timezone_name != "UTC":
+        return f"it keeps moments in local time ({connection.timezone_name})"
+    return None
+
+
+@contextmanager
+def connection_to(using: str) -> Iterator[BaseDatabaseWrapper]:
+    """Yield a connection on which each statement sees all that is committed, and nothing else.
+
+    In a transaction of the caller's that is a connection of its own, closed afterwards: the
+    caller's may show an old state, and what nobody has committed yet.
+    """
+    connection = connections[using]
+    if not connection.in_atomic_block and connection.get_autocommit():
+        yield connection
+        return
+    connection = connection.copy()
+    try:
+        yield connection
+    finally:
+        connection.close()
