@@ -11,7 +11,17 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from benchmarks import checks, cleanup, growth, latency, machine, refresh, report, storage
+from benchmarks import (
+    checks,
+    cleanup,
+    growth,
+    latency,
+    machine,
+    refresh,
+    report,
+    staleness,
+    storage,
+)
 from benchmarks.databases import available
 
 _ROWS = {"PostgreSQL": 200_000, "MariaDB": 100_000, "SQLite": 200_000}
@@ -19,6 +29,7 @@ _FULL_ROWS = {"PostgreSQL": 1_000_000, "MariaDB": 400_000, "SQLite": 400_000}
 _FULL_ALONE = {"MariaDB": 5_000_000}
 _GROWTH = [10_000, 100_000, 1_000_000]
 _FULL_GROWTH = [*_GROWTH, 10_000_000]
+_FULL_CHECKS = {"strict": 100_000, "cached": 1_000_000}
 _ENTRIES = [0, 10_000, 1_000_000]
 
 
@@ -57,6 +68,15 @@ def _checks(wanted: argparse.Namespace) -> report.Result:
     )
 
 
+def _staleness(wanted: argparse.Namespace) -> report.Result:
+    revocations, seconds = (10_000, 60) if wanted.full else (600, 10)
+    return staleness.run(
+        revocations=wanted.rows or revocations,
+        checks=_FULL_CHECKS if wanted.full else dict.fromkeys(_FULL_CHECKS, 0),
+        seconds=wanted.seconds or seconds,
+    )
+
+
 _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
     "storage": lambda wanted: storage.run(logins=wanted.logins, refreshes=wanted.refreshes),
     "refresh": _refresh,
@@ -64,6 +84,7 @@ _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
     "latency": _latency,
     "growth": _growth,
     "checks": _checks,
+    "staleness": _staleness,
 }
 
 
@@ -97,16 +118,18 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("subject", nargs="?", choices=_SUBJECTS, help="default: all of them")
     parser.add_argument(
-        "--full", action="store_true", help="cleanup, latency, growth: sizes that promise something"
+        "--full",
+        action="store_true",
+        help="cleanup, latency, growth, staleness: sizes that promise something",
     )
     parser.add_argument(
         "--rows",
         type=_positive,
-        help="cleanup: expired rows on each database; growth, checks: at most",
+        help="cleanup: expired rows; growth, checks: at most; staleness: revocations",
     )
     parser.add_argument("--rounds", type=_positive, help="rounds of each")
     parser.add_argument(
-        "--seconds", type=_seconds, help="refresh, latency, checks: length of a round"
+        "--seconds", type=_seconds, help="refresh, latency, checks, staleness: length of a round"
     )
     numbers = {
         "--logins": (200, "storage: logins"),

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from math import ceil
-from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
@@ -15,11 +13,11 @@ from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 from rest_framework_simplejwt.settings import api_settings
 
+from benchmarks.inside import question
 from benchmarks.inside.issue import access_tokens
 from benchmarks.ways import CACHED, WAYS, Way
 
 _TOKENS = 100
-_CHECKS = 5_000  # of one question alone
 
 Ask = Callable[[Request], Any]
 
@@ -36,11 +34,13 @@ def main(ways: list[str], rounds: int, calls: int) -> dict[str, Any]:
         for name in ways[number % len(ways) :] + ways[: number % len(ways)]:
             ask = _prepared(WAYS[name])
             taken[name] += _timed(ask, _repeated(requests, calls))
+    _prepared(CACHED)
     return {
         "ways": {
-            name: _distribution(taken[name]) | {"statements": statements[name]} for name in ways
+            name: question.distribution(taken[name]) | {"statements": statements[name]}
+            for name in ways
         },
-        "alone": _alone(raw),
+        "alone": question.alone(raw),
     }
 
 
@@ -77,85 +77,3 @@ def _timed(ask: Ask, requests: Iterator[Request]) -> list[int]:
 def _repeated(requests: list[Request], calls: int) -> Iterator[Request]:
     for number in range(calls):
         yield requests[number % len(requests)]
-
-
-def _alone(raw: list[str]) -> dict[str, Any]:
-    """Ask the copy alone, by turns with verifying the same token.
-
-    ``again``: tokens that were asked about before, as when clients come again; ``first``: tokens
-    that nobody has asked about.
-    """
-    from rest_framework_simplejwt.tokens import AccessToken
-
-    from tokens import blacklist, snapshot
-    from tokens.claims import Claims
-    from tokens.jwt import AccessToken as OurAccessToken
-    from tokens.jwt import deferred_question
-
-    _prepared(CACHED)
-    using = blacklist.database()
-    answers: set[bool | None] = set()
-    known = [Claims.of(AccessToken(text)) for text in raw]
-    for claims in known:
-        snapshot.refuses(claims, using=using)
-    again: list[int] = []
-    verified: list[int] = []
-    read: list[int] = []
-    for number in range(_CHECKS):
-        text, claims = raw[number % len(raw)], known[number % len(raw)]
-        start = perf_counter_ns()
-        answer = snapshot.refuses(claims, using=using)
-        asked = perf_counter_ns()
-        AccessToken(text)
-        plainly = perf_counter_ns()
-        with deferred_question():
-            OurAccessToken(text)
-        fully = perf_counter_ns()
-        answers.add(answer)
-        again.append(asked - start)
-        verified.append(plainly - asked)
-        read.append(fully - plainly)
-    first = []
-    for claims in _unknown(_CHECKS):
-        start = perf_counter_ns()
-        answer = snapshot.refuses(claims, using=using)
-        first.append(perf_counter_ns() - start)
-        answers.add(answer)
-        AccessToken(raw[0])  # else this would be a tight loop, which no server runs
-    found = {"again": again, "first": first, "verification": verified, "ours": read}
-    return {name: _distribution(values) for name, values in found.items()} | {
-        "clock": median(_clock() for _ in range(_CHECKS)),
-        "answered": sorted(map(str, answers)),
-    }
-
-
-def _unknown(count: int) -> list[Any]:
-    """Return claims of as many tokens that were never asked about."""
-    from tokens.claims import Claims
-    from tokens.jwt import AccessToken
-    from tokens.keys import new_sid
-
-    token = AccessToken()
-    found = []
-    for _ in range(count):
-        token.set_jti()
-        token["sid"] = new_sid()
-        token["user_id"] = "1"
-        found.append(Claims.of(token))
-    return found
-
-
-def _clock() -> int:
-    """Return how long reading the clock takes, which is part of every figure."""
-    began = perf_counter_ns()
-    return perf_counter_ns() - began
-
-
-def _distribution(taken: list[int]) -> dict[str, Any]:
-    ordered = sorted(taken)
-    return {
-        "count": len(ordered),
-        "median": median(ordered),
-        "p99": ordered[ceil(len(ordered) * 0.99) - 1],
-        "max": ordered[-1],
-    }
