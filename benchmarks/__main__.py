@@ -1,7 +1,7 @@
 """``python -m benchmarks [SUBJECT]``: measure, print, and write tables and plots to ``results/``.
 
-Without a subject all of them are measured. The sizes are such that this ends within a quarter of
-an hour; --full takes those at which the cleanup promises something, which takes an hour.
+Without a subject all of them are measured. The sizes are such that this ends within twenty
+minutes; --full takes those at which the cleanup promises something, which takes an hour.
 """
 
 import argparse

@@ -15,14 +15,14 @@ class Board:
     """Moments of each token, and how far each lane has come.
 
     A lane is a number of tokens that are revoked one after another by one thread. ``accepted``
-    has a part for each process that checks, which alone writes to it.
+    has a part for each thread that checks, which alone writes to it.
     """
 
-    def __init__(self, path: str, lanes: list[int], checkers: int) -> None:
+    def __init__(self, path: str, lanes: list[int], parts: int) -> None:
         self.lanes = lanes
         self.tokens = sum(lanes)
         self._starts = [0, *accumulate(lanes)]
-        size = (1 + len(lanes) + self.tokens * (1 + checkers)) * _BYTES
+        size = (1 + len(lanes) + self.tokens * (1 + parts)) * _BYTES
         file = Path(path)
         if not file.exists():
             file.write_bytes(bytes(size))
@@ -33,7 +33,7 @@ class Board:
         self._begun, rest = rest[: len(lanes)], rest[len(lanes) :]
         self.revoked, rest = rest[: self.tokens], rest[self.tokens :]
         self.accepted = [
-            rest[number * self.tokens : (number + 1) * self.tokens] for number in range(checkers)
+            rest[number * self.tokens : (number + 1) * self.tokens] for number in range(parts)
         ]
 
     def tokens_of(self, lane: int) -> range:

@@ -14,7 +14,8 @@ from benchmarks.databases import available
 from benchmarks.report import Promise, Result, Table
 from benchmarks.ways import STATELESS_CACHED, STATELESS_STRICT, Way
 
-CHECKERS, _REVOKERS = 4, 3
+_CHECKERS, _THREADS, _REVOKERS = 4, 2, 3
+_PARTS = _CHECKERS * _THREADS
 _MODES = {"strict": STATELESS_STRICT, "cached": STATELESS_CACHED}
 _HOLD = 5.0
 # Threads of one more process whose transactions stay open. On SQLite nobody else can write then.
@@ -25,10 +26,11 @@ _LONGEST = 900.0
 _NOTE = (
     "Milliseconds from the answer to a logout (its transaction has been committed) to the start of"
     " the last check that accepted the token, in any process; below zero: it began before the"
-    " answer. {checkers} processes check, {revokers} revoke, and one revokes in transactions that"
-    " stay open for up to {hold:g} s. Checked by blacklist.is_revoked, revoked by sessions.end,"
-    " sessions.end_listed and blacklist.revoke_token. Median: of the last of each token. Missed:"
-    " revoked tokens that a process had not refused in the end. The age limit is {limit:g} s."
+    " answer. {checkers} processes of {threads} threads check, {revokers} revoke, and one revokes"
+    " in transactions that stay open for up to {hold:g} s. Checked by blacklist.is_revoked, revoked"
+    " by sessions.end, sessions.end_listed and blacklist.revoke_token. Median: of the last of each"
+    " token. Missed: revoked tokens that a thread had not refused in the end. The age limit is"
+    " {limit:g} s."
 )
 
 
@@ -62,16 +64,16 @@ def _measured(
     issued = time.time()
     place.run("pool", count=sum(lanes), issued=issued)
     with tempfile.TemporaryDirectory(prefix="bench_") as folder, ExitStack() as stack:
-        shared = {"path": str(Path(folder) / "board"), "lanes": lanes, "checkers": CHECKERS}
+        shared = {"path": str(Path(folder) / "board"), "lanes": lanes, "parts": _PARTS}
         board = Board(**shared)
         at = monotonic() + _LEAD
         common = {"board": shared, "issued": issued, "at": at}
         served = place.having(BENCH_WAY=way.name)
+        parts = [list(range(first, _PARTS, _CHECKERS)) for first in range(_CHECKERS)]
+        least = -(-checks // _PARTS)
         watching = [
-            stack.enter_context(
-                served.start("check", number=number, least=-(-checks // CHECKERS), **common)
-            )
-            for number in range(CHECKERS)
+            stack.enter_context(served.start("check", parts=mine, least=least, **common))
+            for mine in parts
         ]
         times = common | {"until": at + seconds, "rest": False}
         writing = [
@@ -129,7 +131,7 @@ def _table(figures: list[dict[str, Any]]) -> Table:
             *(f"{found['from_copy']:.1%}", found["failed"]),
         )
     totals = (sum(found[name] for found in figures) for name in ("checks", "revocations"))
-    facts = {"checkers": CHECKERS, "revokers": _REVOKERS, "hold": _HOLD}
+    facts = {"checkers": _CHECKERS, "threads": _THREADS, "revokers": _REVOKERS, "hold": _HOLD}
     note = _NOTE.format(limit=STATELESS_CACHED.max_age, **facts)
     table.notes.append("{} In all {:,} checks and {:,} revocations.".format(note, *totals))
     return table

@@ -2,10 +2,11 @@
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
-from django.db import Error
+from django.db import Error, connection
 
 from benchmarks.board import Board
 from benchmarks.inside import pool
@@ -18,37 +19,52 @@ _PAUSE = 0.001
 
 
 def main(
-    board: dict[str, Any], number: int, issued: float, at: float, least: int
+    board: dict[str, Any], parts: list[int], issued: float, at: float, least: int
 ) -> dict[str, Any]:
-    """Check from the moment ``at`` until the board says stop, and at least ``least`` times."""
+    """Check in a thread for each of ``parts``, from the moment ``at`` until the board says stop.
+
+    Each thread checks at least ``least`` times.
+    """
     shared = Board(**board)
-    checker = _Checker(shared, number, pool.claims(shared.tokens, issued))
-    blacklist.is_revoked(checker.claims[0])  # connects
+    claims = pool.claims(shared.tokens, issued)
+    checkers = [_Checker(shared, part, claims) for part in parts]
+    blacklist.is_revoked(claims[0])  # imports
     time.sleep(max(0.0, at - monotonic()))
-    while not shared.stopped(monotonic()) or checker.checks < least:
-        checker.check_all()
-        time.sleep(_PAUSE)
+    with ThreadPoolExecutor(len(parts)) as threads:
+        list(threads.map(_Checker.run, checkers, [least] * len(parts)))
     facts = snapshot.facts()
     return {
-        "checks": checker.checks,
-        "errors": checker.errors,
-        "missed": sum(shared.revoked[token] > 0 for token in checker.active),
+        "checks": sum(checker.checks for checker in checkers),
+        "errors": [error for checker in checkers for error in checker.errors],
+        "missed": sum(
+            shared.revoked[token] > 0 for checker in checkers for token in checker.active
+        ),
         "from_copy": facts.from_copy,
         "loads": facts.loads,
     }
 
 
 class _Checker:
-    def __init__(self, board: Board, number: int, claims: list[Claims]) -> None:
-        self.claims = claims
+    """One thread's work."""
+
+    def __init__(self, board: Board, part: int, claims: list[Claims]) -> None:
         self.active: list[int] = []
         self.checks = 0
         self.errors: list[str] = []
-        self._board, self._accepted = board, board.accepted[number]
+        self._board, self._claims = board, claims
+        self._accepted = board.accepted[part]
         self._using = blacklist.database()
         self._refused: list[int] = []
         self._taken = [0] * len(board.lanes)
-        self._chance = random.Random(number)
+        self._chance = random.Random(part)
+
+    def run(self, least: int) -> None:
+        try:
+            while not self._board.stopped(monotonic()) or self.checks < least:
+                self.check_all()
+                time.sleep(_PAUSE)
+        finally:
+            connection.close()
 
     def check_all(self) -> None:
         """Check all tokens whose turn comes and that were not refused yet, and some that were."""
@@ -69,7 +85,7 @@ class _Checker:
         self.checks += 1
         begun = monotonic()
         try:
-            refused = blacklist.is_revoked(self.claims[token], using=self._using)
+            refused = blacklist.is_revoked(self._claims[token], using=self._using)
         except Error as error:  # a server answers 503 then
             self.errors.append(f"{type(error).__name__}: {error}"[:200])
             return True
