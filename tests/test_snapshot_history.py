@@ -5,6 +5,7 @@ answered" to "a check that began then was accepted" is printed. SNAPSHOT_CHECKS=
 a hundredth as many revocations are the full treatment; SNAPSHOT_MILLION=1 loads a million entries.
 """
 
+import math
 import multiprocessing
 import os
 import random
@@ -123,7 +124,13 @@ class History:
 
 
 def work(
-    history: History, answers: Any, over: Any, mine: list[int], checks: int, every: int
+    history: History,
+    answers: Any,
+    over: Any,
+    mine: list[int],
+    checks: int,
+    every: int,
+    forget_at: float,
 ) -> None:
     """Check, and revoke ``mine`` in between, until ``checks`` are made and it is ``over``."""
     draw = random.Random(os.getpid())  # noqa: S311 (no secret)
@@ -131,6 +138,9 @@ def work(
     while made < checks or mine or not over.is_set():
         stale = max(stale, history.check(draw))
         made += 1
+        if clock.elapsed() >= forget_at:
+            snapshot.forget(using="default")
+            forget_at = math.inf
         if mine and made % every == 0:
             history.revoke(mine.pop())
         if made >= checks:
@@ -149,12 +159,20 @@ def workers(
     checks: int = 0,
     revoking: Callable[[int], list[int]] = lambda _number: [],
     every: int = 1,
+    forget_after: float = math.inf,
 ) -> Iterator[tuple[list[Any], list[Seen]]]:
-    """Let processes check while the block runs; fills the list of what they saw after it."""
+    """Let processes check while the block runs; fills the list of what they saw after it.
+
+    After ``forget_after`` seconds they forget their copies, and read the whole window anew.
+    """
+    forget_at = clock.elapsed() + forget_after
     answers, over = fork.Queue(), fork.Event()
     connections.close_all()
     children = [
-        fork.Process(target=work, args=(history, answers, over, revoking(number), checks, every))
+        fork.Process(
+            target=work,
+            args=(history, answers, over, revoking(number), checks, every, forget_at),
+        )
         for number in range(count)
     ]
     seen: list[Seen] = []
@@ -224,7 +242,8 @@ def test_transactions_that_stay_open_while_others_commit_are_not_missed(
             history.revoke(number)
             time.sleep(0.025)
 
-    with workers(history, count=3) as (_, seen):
+    # The whole window is read while transactions are open that made their entries long before.
+    with workers(history, count=3, forget_after=MAX_AGE * 2 + 2.5) as (_, seen):
         time.sleep(MAX_AGE * 2)  # everybody has a copy
         each_at_once(
             [
@@ -287,19 +306,22 @@ def test_loading_a_million_entries_stalls_nobody(capsys: Any, settings: Any) -> 
             f"\n{connection.vendor}, {snapshot.facts().size:,} entries loaded in"
             f" {time.perf_counter() - begun:.1f} s, others stalled for {longest[0]:.3f} s at most"
         )
-    assert snapshot.facts().size == 1_000_000
+    assert snapshot.facts().size >= 1_000_000
     assert longest[0] < 0.5
 
 
 def _insert_a_million() -> None:
-    key = {"postgresql": "gen_random_uuid()", "mysql": "uuid()"}[connection.vendor]
+    key = {
+        "postgresql": "gen_random_uuid()",
+        "mysql": "insert(insert(md5(number), 13, 1, '4'), 17, 1, '9')",
+    }[connection.vendor]
     numbers = {
         "postgresql": "generate_series(1, 1000000) AS number",
-        "mysql": "seq_1_to_1000000",
+        "mysql": "(SELECT seq AS number FROM seq_1_to_1000000) AS numbers",
     }[connection.vendor]
     ago = {
-        "postgresql": "now() - random() * interval '5 minutes'",
-        "mysql": "utc_timestamp(6) - interval floor(rand() * 300000000) microsecond",
+        "postgresql": "now() - (1000000 - number) * interval '600 microseconds'",
+        "mysql": "utc_timestamp(6) - interval (1000000 - number) * 600 microsecond",
     }[connection.vendor]
     column = connection.ops.quote_name("key")
     with connection.cursor() as cursor:
@@ -308,3 +330,5 @@ def _insert_a_million() -> None:
             f" ({column}, scope, subject, reason, created_at, expires_at)"
             f" SELECT {key}, 'session', 's', 'logout', {ago}, '2040-01-01' FROM {numbers}"
         )
+        # As the database does by itself after a while.
+        cursor.execute(f"ANALYZE {'TABLE ' * (connection.vendor == 'mysql')}tokens_blacklistentry")

@@ -45,7 +45,7 @@ class Facts:
     """How the cached checks of this process do; the numbers count from its start."""
 
     age: float | None  # of the copy, in seconds; None without one
-    size: int  # entries in the copy
+    size: int  # entries in the copy; those it has read twice count twice
     loads: int
     failures: int  # loads that failed
     from_copy: int  # checks that the copy answered

@@ -13,7 +13,7 @@ from benchmarks.inside import pool
 from tokens import blacklist, snapshot
 from tokens.claims import Claims
 
-_AHEAD = 8  # tokens of each lane that are checked before their revocation begins
+_AHEAD = 2  # tokens of each lane that are checked before their revocation begins
 _AGAIN = 0.1  # the share of checks that ask about tokens which have been refused
 _PAUSE = 0.001
 
