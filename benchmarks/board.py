@@ -4,11 +4,14 @@ Moments are of the monotonic clock, which the processes of one host share. Zero:
 """
 
 import mmap
+import time
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
+from time import monotonic
 
 _BYTES = 8
+_POLL = 0.05
 
 
 class Board:
@@ -18,18 +21,19 @@ class Board:
     has a part for each thread that checks, which alone writes to it.
     """
 
-    def __init__(self, path: str, lanes: list[int], parts: int) -> None:
+    def __init__(self, path: str, lanes: list[int], parts: int, processes: int) -> None:
         self.lanes = lanes
         self.tokens = sum(lanes)
         self._starts = [0, *accumulate(lanes)]
-        size = (1 + len(lanes) + self.tokens * (1 + parts)) * _BYTES
+        size = (2 + processes + len(lanes) + self.tokens * (1 + parts)) * _BYTES
         file = Path(path)
         if not file.exists():
             file.write_bytes(bytes(size))
         with file.open("r+b") as opened:
             self._map = mmap.mmap(opened.fileno(), size)
         numbers = memoryview(self._map).cast("d")
-        self._stop, rest = numbers[:1], numbers[1:]
+        self._start, self._stop, rest = numbers[:1], numbers[1:2], numbers[2:]
+        self._ready, rest = rest[:processes], rest[processes:]
         self._begun, rest = rest[: len(lanes)], rest[len(lanes) :]
         self.revoked, rest = rest[: self.tokens], rest[self.tokens :]
         self.accepted = [
@@ -39,6 +43,27 @@ class Board:
     def tokens_of(self, lane: int) -> range:
         """Return the numbers of the tokens of a lane."""
         return range(self._starts[lane], self._starts[lane + 1])
+
+    def start(self, patience: float) -> float:
+        """Let all processes start together once they are ready; return the moment.
+
+        Raises TimeoutError if one of them is not ready after ``patience`` seconds.
+        """
+        deadline = monotonic() + patience
+        while not all(self._ready):
+            if monotonic() > deadline:
+                raise TimeoutError("a process did not start")
+            time.sleep(_POLL)
+        self._start[0] = monotonic() + 2 * _POLL
+        return self._start[0]
+
+    def wait(self, process: int) -> float:
+        """Tell that a process is ready, and wait for the common start; return its moment."""
+        self._ready[process] = 1
+        while not self._start[0]:
+            time.sleep(_POLL)
+        time.sleep(max(0.0, self._start[0] - monotonic()))
+        return self._start[0]
 
     def begin(self, lane: int) -> None:
         """Tell that the next token of the lane is about to be revoked."""

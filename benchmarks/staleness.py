@@ -20,7 +20,7 @@ _MODES = {"strict": STATELESS_STRICT, "cached": STATELESS_CACHED}
 _HOLD = 5.0
 # Threads of one more process whose transactions stay open. On SQLite nobody else can write then.
 _HOLDERS = {"PostgreSQL": 8, "MariaDB": 8, "SQLite": 1}
-_LEAD = 4.0  # seconds in which the processes start
+_PATIENCE = 120.0  # seconds in which the processes start
 _LONGEST = 900.0
 
 _NOTE = (
@@ -58,34 +58,37 @@ def run(*, revocations: int, checks: dict[str, int], seconds: float) -> Result:
 def _measured(
     place: Installation, mode: str, revocations: int, checks: int, seconds: float
 ) -> dict[str, Any]:
-    holders = _HOLDERS[place.database]
     way = _MODES[mode]
-    lanes = [-(-revocations // _REVOKERS)] * _REVOKERS + [int(seconds) + 10] * holders
+    lanes = [-(-revocations // _REVOKERS)] * _REVOKERS
+    lanes += [int(seconds) + 10] * _HOLDERS[place.database]
     issued = time.time()
     place.run("pool", count=sum(lanes), issued=issued)
+    checking = {"least": -(-checks // _PARTS)}
+    quick = {"seconds": seconds, "hold": 0.0, "rest": False}
+    slow = {"seconds": seconds, "hold": _HOLD, "rest": place.database == "SQLite"}
+    jobs: list[tuple[str, dict[str, Any]]] = [
+        *(
+            ("check", checking | {"parts": list(range(first, _PARTS, _CHECKERS))})
+            for first in range(_CHECKERS)
+        ),
+        *(("revoke", quick | {"lanes": [lane]}) for lane in range(_REVOKERS)),
+        ("revoke", slow | {"lanes": list(range(_REVOKERS, len(lanes)))}),
+    ]
     with tempfile.TemporaryDirectory(prefix="bench_") as folder, ExitStack() as stack:
         shared = {"path": str(Path(folder) / "board"), "lanes": lanes, "parts": _PARTS}
+        shared["processes"] = len(jobs)
         board = Board(**shared)
-        at = monotonic() + _LEAD
-        common = {"board": shared, "issued": issued, "at": at}
         served = place.having(BENCH_WAY=way.name)
-        parts = [list(range(first, _PARTS, _CHECKERS)) for first in range(_CHECKERS)]
-        least = -(-checks // _PARTS)
-        watching = [
-            stack.enter_context(served.start("check", parts=mine, least=least, **common))
-            for mine in parts
+        answers = [
+            stack.enter_context(
+                served.start(task, board=shared, issued=issued, process=process, **arguments)
+            )
+            for process, (task, arguments) in enumerate(jobs)
         ]
-        times = common | {"until": at + seconds, "rest": False}
-        writing = [
-            stack.enter_context(served.start("revoke", lanes=[lane], hold=0.0, **times))
-            for lane in range(_REVOKERS)
-        ]
-        holding = {"lanes": list(range(_REVOKERS, len(lanes))), "hold": _HOLD}
-        times["rest"] = place.database == "SQLite"
-        writing.append(stack.enter_context(served.start("revoke", **holding, **times)))
-        written = [answer(_LONGEST) for answer in writing]
+        board.start(_PATIENCE)
+        written = [answer(_LONGEST) for answer in answers[_CHECKERS:]]
         board.stop(monotonic() + way.max_age + 1)
-        checked = [answer(_LONGEST) for answer in watching]
+        checked = [answer(_LONGEST) for answer in answers[:_CHECKERS]]
         return _figure(board, checked, written, way)
 
 

@@ -19,9 +19,9 @@ _PAUSE = 0.001
 
 
 def main(
-    board: dict[str, Any], parts: list[int], issued: float, at: float, least: int
+    board: dict[str, Any], process: int, parts: list[int], issued: float, least: int
 ) -> dict[str, Any]:
-    """Check in a thread for each of ``parts``, from the moment ``at`` until the board says stop.
+    """Check in a thread for each of ``parts``, until the board says stop.
 
     Each thread checks at least ``least`` times.
     """
@@ -29,7 +29,7 @@ def main(
     claims = pool.claims(shared.tokens, issued)
     checkers = [_Checker(shared, part, claims) for part in parts]
     blacklist.is_revoked(claims[0])  # imports
-    time.sleep(max(0.0, at - monotonic()))
+    shared.wait(process)
     with ThreadPoolExecutor(len(parts)) as threads:
         list(threads.map(_Checker.run, checkers, [least] * len(parts)))
     facts = snapshot.facts()

@@ -17,26 +17,26 @@ from tokens.claims import Claims
 
 def main(
     board: dict[str, Any],
+    process: int,
     lanes: list[int],
     issued: float,
-    at: float,
-    until: float,
+    seconds: float,
     hold: float,
     *,
     rest: bool,
 ) -> dict[str, Any]:
-    """Revoke the tokens of each of ``lanes`` in a thread of its own, spread until ``until``.
+    """Revoke the tokens of each of ``lanes`` in a thread of its own, spread over ``seconds``.
 
-    With ``hold``, each in a transaction that stays open for up to so many seconds, and no
-    longer than until ``until``; ``rest`` leaves the database to the others for as long afterwards.
+    With ``hold``, each in a transaction that stays open for up to so many seconds, and as many as
+    begin within ``seconds``; ``rest`` leaves the database to the others for as long afterwards.
     """
     shared = Board(**board)
     claims = pool.claims(shared.tokens, issued)
     revokers = [_Revoker(shared, lane, claims, hold) for lane in lanes]
     blacklist.is_revoked(claims[0])  # imports
-    time.sleep(max(0.0, at - monotonic()))
+    at = shared.wait(process)
     with ThreadPoolExecutor(len(lanes)) as threads:
-        list(threads.map(lambda each: each.run(at, until, rest=rest), revokers))
+        list(threads.map(lambda each: each.run(at, at + seconds, rest=rest), revokers))
     return {
         "revoked": sum(each.revoked for each in revokers),
         "longest_hold": max(each.longest_hold for each in revokers),
