@@ -46,10 +46,11 @@ def of_checks(figures: list[dict[str, Any]]) -> Drawn:
     figure.suptitle(f"Authenticating one request, {largest:,} entries: median (and p99)")
     yield "authentication", "Authentication", figure
     served = figures[0]["served"]
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _alone(left, shown)
-    _served(right, served)
+    figure = Figure(figsize=(10 if served else 6, 3.6), layout="constrained")
+    panels = figure.subplots(1, 2 if served else 1, squeeze=False)[0]
+    _alone(panels[0], shown)
+    if served:
+        _served(panels[1], served)
     yield "alone", "The check alone, and requests per second", figure
 
 

@@ -71,7 +71,8 @@ def run(*, sizes: list[int], rounds: int, calls: int, seconds: float) -> Result:
                 loaded.append(_loaded(database, STEADY, place.run("loading", seconds=_ASKING)))
     figures = [{"ways": asked, "loading": loaded, "served": answered}]
     tables = [*_tables(asked, rounds, calls), _alone(asked), _loading(loaded)]
-    tables.append(served.table(answered, sizes[-1], seconds))
+    if answered:
+        tables.append(served.table(answered, sizes[-1], seconds))
     promises = [*_promises(asked), *_memory_promises(loaded, sizes[-1])]
     return Result("checks", tables, figures, promises)
 

@@ -19,10 +19,19 @@ from tests.databases import DATABASES, answers
 _numbers = itertools.count(1)
 
 
+# PostgreSQL first, because it says most.
+ORDER = ("PostgreSQL", "MariaDB", "SQLite")
+_wanted = list(ORDER)
+
+
+def want(names: list[str]) -> None:
+    """Leave out the other databases from now on."""
+    _wanted[:] = [name for name in ORDER if name in names]
+
+
 def available() -> list[str]:
-    """Return the names of the databases at hand; PostgreSQL first, because it says most."""
-    order = ("PostgreSQL", "MariaDB", "SQLite")
-    return [name for name in order if answers(DATABASES[name])]
+    """Return the names of the databases at hand that are wanted."""
+    return [name for name in _wanted if answers(DATABASES[name])]
 
 
 def version(database: str) -> str:

@@ -29,10 +29,10 @@ def test_the_oldest_go_first():
 def test_a_batch_is_one_statement_and_on_mariadb_two(statements):
     each = 2 if connection.vendor == "mysql" else 1
     with statements() as idle:
-        cleanup.run(batch_size=10)
+        cleanup.run(batch_size=10, pause=0)
     add_entries(35)
     with statements() as busy:
-        cleanup.run(batch_size=10)
+        cleanup.run(batch_size=10, pause=0)
 
     assert len(busy) == len(idle) + 3 * each
     assert len(idle) == 8 + 2 * each, idle

@@ -1,5 +1,6 @@
 """Real faults: a full disk, a database that goes away, a busy file, eight processes at once."""
 
+import itertools
 import multiprocessing
 import os
 import resource
@@ -17,6 +18,8 @@ from django.db import OperationalError, connection, connections
 from project.settings import BASE_DIR
 from tokens import cleanup, clock, retry
 from tokens.models import BlacklistEntry, CleanupRun
+from tokens.querysets import BlacklistQuerySet
+from tokens.signals import cleanup_failed
 
 from .expiring import add_entries, add_run
 from .processes import command, environment
@@ -194,3 +197,121 @@ def test_tables_that_point_to_ours_are_cared_for():
     )
     assert done.returncode == 0, done.stdout[-5000:]
     assert "2 passed" in done.stdout
+
+
+# Clocks, settings and neighbours that go wrong
+
+
+@only_postgresql
+def test_rows_that_others_update_at_that_moment_do_not_end_a_run_early():
+    """Their address changes between being found and being deleted."""
+    add_entries(3000)
+    busy = BlacklistEntry.objects.values_list("pk", flat=True)[:1000:10]
+    stop = threading.Event()
+
+    def update():
+        for pk in itertools.cycle(list(busy)):
+            BlacklistEntry.objects.filter(pk=pk).update(reason="logout")
+            if stop.is_set():
+                break
+        connection.close()
+
+    threads = [threading.Thread(target=update) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        report = cleanup.run(batch_size=100, pause=0)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+
+    assert report.outcome == "succeeded"
+    assert report.removed >= 2900
+    cleanup.run()
+    assert not BlacklistEntry.objects.exists()
+
+
+@pytest.mark.parametrize("ahead", [-DAY, DAY], ids=["silent for long", "from the future"])
+def test_a_dead_run_is_taken_over_whatever_its_clock_said(ahead):
+    run = add_run(ago=-ahead, outcome="running", slot=1)
+
+    assert cleanup.run().outcome == "succeeded"
+    run.refresh_from_db()
+    assert (run.outcome, run.slot) == ("abandoned", None)
+
+
+def test_a_success_from_the_future_makes_nothing_due_and_nothing_overdue_for_ever():
+    add_run(ago=-365 * DAY)
+    yesterday = add_run(ago=2 * DAY)
+
+    assert cleanup.status().last_success == yesterday.finished_at
+    assert cleanup.status().overdue
+    assert cleanup.run(if_due=True).outcome == "succeeded"
+    assert cleanup.run(if_due=True).skipped == "not due"
+    assert not cleanup.status().overdue
+
+
+def test_a_setting_without_meaning_leaves_no_lease_behind(settings):
+    settings.TOKENS_CLEANUP_MARGIN = 300
+
+    with pytest.raises(TypeError):
+        cleanup.run()
+
+    del settings.TOKENS_CLEANUP_MARGIN
+    assert cleanup.run().outcome == "succeeded"
+
+
+def test_an_error_after_taking_the_lease_gives_it_back(monkeypatch):
+    answers = iter([True])
+
+    def due(*question):
+        try:
+            return next(answers)
+        except StopIteration:
+            raise OperationalError("gone") from None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cleanup, "is_due", due)
+        with pytest.raises(OperationalError):
+            cleanup.run(if_due=True)
+
+    assert not CleanupRun.objects.exists()
+    assert cleanup.run().outcome == "succeeded"
+
+
+def test_a_run_that_can_not_even_begin_is_told_to_listeners(monkeypatch):
+    heard = []
+
+    def down(using):
+        raise OperationalError("connection refused")
+
+    def listen(report, using, **more):
+        heard.append((report.outcome, report.error, report.run_id, report.trigger, using))
+
+    monkeypatch.setattr(clock, "database_now", down)
+    cleanup_failed.connect(listen)
+    try:
+        with pytest.raises(OperationalError):
+            cleanup.run(trigger="crontab")
+    finally:
+        cleanup_failed.disconnect(listen)
+
+    assert heard == [("failed", "OperationalError: connection refused", None, "crontab", "default")]
+
+
+def test_a_batch_size_that_is_given_comes_back_after_a_retry(monkeypatch):
+    monkeypatch.setattr(retry, "WAITS", (0, 0, 0))
+    add_entries(30)
+    limits, real = [], BlacklistQuerySet.delete_batch
+
+    def delete_batch(self, cutoff, *, limit, reached):
+        limits.append(limit)
+        if len(limits) <= 3:
+            raise OperationalError("deadlock")
+        return real(self, cutoff, limit=limit, reached=reached)
+
+    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
+
+    assert cleanup.run(batch_size=8, pause=0).removed == 30
+    assert limits[:6] == [8, 4, 2, 1, 8, 8]

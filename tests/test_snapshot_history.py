@@ -127,6 +127,7 @@ def work(
     history: History,
     answers: Any,
     over: Any,
+    done: Any,
     mine: list[int],
     checks: int,
     every: int,
@@ -146,6 +147,7 @@ def work(
         if made >= checks:
             time.sleep(0.0005)  # the others need the processor
     over.wait()
+    done.wait(900)  # nobody revokes any more
     time.sleep(MAX_AGE * 1.2)
     answers.put(Seen(made, stale, history.wrong(), snapshot.facts()))
     connections.close_all()
@@ -166,12 +168,12 @@ def workers(
     After ``forget_after`` seconds they forget their copies, and read the whole window anew.
     """
     forget_at = clock.elapsed() + forget_after
-    answers, over = fork.Queue(), fork.Event()
+    answers, over, done = fork.Queue(), fork.Event(), fork.Barrier(count)
     connections.close_all()
     children = [
         fork.Process(
             target=work,
-            args=(history, answers, over, revoking(number), checks, every, forget_at),
+            args=(history, answers, over, done, revoking(number), checks, every, forget_at),
         )
         for number in range(count)
     ]

@@ -349,3 +349,14 @@ def test_counting_does_not_read_the_rows_themselves(statements):
     [count] = [sql for sql in ran if "COUNT(*) FROM" in sql and "blacklistentry" in sql]
     assert "key" not in count
     assert "expires_at" in count
+
+
+def test_failures_say_nothing_about_the_speed():
+    for hours in (30, 20, 10):
+        run = add_run(ago=hours * HOUR, outcome="failed")
+        run.oldest_left = run.started_at - 100 * HOUR
+        run.save()
+    add_entries(1)
+
+    assert cleanup.status().overdue
+    assert not cleanup.status().falling_behind

@@ -8,6 +8,7 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
+from . import retry
 from .models import CleanupRun
 from .report import CleanupReport
 from .signals import (
@@ -58,6 +59,12 @@ def failing(report: CleanupReport, error: BaseException, *, using: str) -> None:
     logger.error(
         "Token cleanup failed", exc_info=error, extra=_fields("cleanup_failed", report, using)
     )
+
+
+def unable(error: BaseException, *, trigger: str, using: str) -> None:
+    """Tell the listeners that a run could not even begin. Its caller has the error to show."""
+    report = CleanupReport(CleanupRun.Outcome.FAILED, error=retry.describe(error), trigger=trigger)
+    cleanup_failed.send_robust(CleanupRun, report=report, using=using)
 
 
 def ended(report: CleanupReport, *, using: str) -> None:

@@ -102,12 +102,10 @@ def is_due(using: str, now: datetime, interval: timedelta | None = None) -> bool
 
 def due_in(using: str, now: datetime, interval: timedelta | None = None) -> timedelta:
     """Return how long it is until a run is due; zero if it is."""
-    last = _last_success(using)
-    # A success in the future was recorded while the clock was wrong. The hour forgives one that
-    # finished after ``now`` was read.
-    if last is None or last >= now + timedelta(hours=1):
+    success = CleanupRun.objects.using(using).last_success(now)
+    if success is None or success.finished_at is None:
         return timedelta(0)
-    return max(last + (interval or conf.TOKENS_CLEANUP_INTERVAL) - now, timedelta(0))
+    return max(success.finished_at + (interval or conf.TOKENS_CLEANUP_INTERVAL) - now, timedelta(0))
 
 
 def preview(using: str | None = None) -> Preview:
@@ -144,7 +142,7 @@ def status(using: str | None = None) -> Status:
     before = cutoff_at(now)
     interval = conf.TOKENS_CLEANUP_INTERVAL
     runs = CleanupRun.objects.using(using)
-    success = runs.last_success()
+    success = runs.last_success(now)
     last = success.finished_at if success else None
     oldest = _oldest_expired(using, before)
     if last is None:
@@ -183,11 +181,6 @@ def left(using: str, before: datetime, *, count: bool) -> Left | None:
     if oldest is None:
         return None
     return Left(oldest, _count(using, before, limit=trend.LEFT_LIMIT) if count else None)
-
-
-def _last_success(using: str) -> datetime | None:
-    run = CleanupRun.objects.using(using).last_success()
-    return run.finished_at if run else None
 
 
 def _oldest_expired(using: str, before: datetime) -> datetime | None:

@@ -89,18 +89,19 @@ def _delete_instances(rows: models.QuerySet[Any], cutoff: datetime, limit: int) 
 def _on_postgresql(cursor: CursorWrapper, expired: _Expired) -> Batch:
     """``IN (SELECT … LIMIT n)`` would scan the whole table for each batch.
 
-    The array is computed once, and its rows are fetched by address.
+    The array is computed once, and its rows are fetched by address. One that was updated at that
+    very moment has another address by then and stays, for the next run: hence the two numbers.
     """
     table, _, condition, values = expired
     cursor.execute(
-        f"WITH gone AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608
-        f"SELECT ctid FROM {table} WHERE {condition}"
-        " ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED"
-        ")) RETURNING expires_at) SELECT count(*), max(expires_at) FROM gone",
+        f"WITH due AS MATERIALIZED (SELECT ctid, expires_at FROM {table} WHERE {condition}"  # noqa: S608
+        " ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED),"
+        f" gone AS (DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM due)) RETURNING 1)"
+        " SELECT (SELECT count(*) FROM gone), count(*), max(expires_at) FROM due",
         values,
     )
-    removed, reached = cursor.fetchone()
-    return Batch(removed, removed == values[-1], reached)
+    removed, found, reached = cursor.fetchone()
+    return Batch(removed, found == values[-1], reached)
 
 
 def _on_mysql(cursor: CursorWrapper, expired: _Expired) -> Batch:
@@ -124,7 +125,8 @@ def _on_mysql(cursor: CursorWrapper, expired: _Expired) -> Batch:
             values,
         )
     except OperationalError as error:
-        if error.args[0] != _LOCK_WAIT_TIMEOUT:
+        passes_by = cursor.db.features.has_select_for_update_skip_locked  # MariaDB 10.6
+        if error.args[0] != _LOCK_WAIT_TIMEOUT or not passes_by:
             raise
         return _few_unlocked_on_mysql(cursor, expired)
     return Batch(cursor.rowcount, following is not None, following and following[0])

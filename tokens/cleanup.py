@@ -17,8 +17,8 @@ from django.db import Error
 from . import announce, blacklist, clock, lease, retry
 from .backlog import Left, Preview, Status, cutoff, cutoff_at, is_due, left, preview, status
 from .batches import Batch
-from .conf import conf
 from .models import BlacklistEntry, CleanupRun, TokenSession
+from .pace import Pace
 from .querysets import ExpiringQuerySet
 from .report import CleanupReport
 
@@ -45,10 +45,7 @@ LEASE_LOST = "lease lost"
 # Runs are kept for this long, and the newest success for ever.
 HISTORY = timedelta(days=90)
 
-_FIRST_BATCH = 1_000
-_SMALLEST_BATCH, _LARGEST_BATCH = 10, 50_000
 _HEARTBEAT = 5.0
-_AIM = 0.75
 
 
 def run(
@@ -58,7 +55,7 @@ def run(
     if_due: bool = False,
     interval: timedelta | None = None,
     batch_size: int | None = None,
-    pause: float = 0.0,
+    pause: float | None = None,
     max_seconds: float | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[int], object] | None = None,
@@ -67,8 +64,10 @@ def run(
 
     ``if_due`` runs only if the last success is older than ``interval``, which is
     TOKENS_CLEANUP_INTERVAL if it is not given. A batch has ``batch_size`` rows, or as many as fit
-    into TOKENS_CLEANUP_BATCH_SECONDS. The run ends between two batches after ``max_seconds`` or
-    when ``stop`` is set. ``progress`` is called with the number of rows after each batch.
+    into TOKENS_CLEANUP_BATCH_SECONDS. Between batches it rests for ``pause`` seconds, or, if that
+    is not given, while others use the database (see ``pace``). The run ends between two batches
+    after ``max_seconds`` or when ``stop`` is set. ``progress`` is called with the number of rows
+    after each batch.
 
     A database error that persists ends the run as "failed" and is in the report. It is raised if
     not even that can be recorded. Any other exception is recorded and raised.
@@ -76,16 +75,13 @@ def run(
     if batch_size is not None and batch_size < 1:
         raise ValueError("batch_size must be at least 1.")
     using = using or blacklist.database()
-    now = clock.database_now(using)
-    due = partial(is_due, using, now, interval) if if_due else lambda: True
-    taken = _take(using, trigger=trigger, due=due, now=now)
-    if isinstance(taken, str):
-        report = CleanupReport(
-            SKIPPED, skipped=taken, started_at=now, cutoff=cutoff_at(now), trigger=trigger
-        )
-        if taken == RUNNING_ELSEWHERE:
-            announce.skipped(report, using=using)
-        return report
+    try:
+        taken = _begin(using, trigger=trigger, if_due=if_due, interval=interval)
+    except Error as error:
+        announce.unable(error, trigger=trigger, using=using)
+        raise
+    if isinstance(taken, CleanupReport):
+        return taken
     work = _Work(
         taken,
         batch_size=batch_size,
@@ -97,6 +93,22 @@ def run(
     return work.run()
 
 
+def _begin(
+    using: str, *, trigger: str, if_due: bool, interval: timedelta | None
+) -> lease.Lease | CleanupReport:
+    """Return the lease, or the report of a run that has nothing to do."""
+    now = clock.database_now(using)
+    before = cutoff_at(now)  # Settings that have no meaning show before the lease is taken.
+    due = partial(is_due, using, now, interval) if if_due else lambda: True
+    taken = _take(using, trigger=trigger, due=due, now=now)
+    if not isinstance(taken, str):
+        return taken
+    report = CleanupReport(SKIPPED, skipped=taken, started_at=now, cutoff=before, trigger=trigger)
+    if taken == RUNNING_ELSEWHERE:
+        announce.skipped(report, using=using)
+    return report
+
+
 def _take(using: str, *, trigger: str, due: Callable[[], bool], now: datetime) -> lease.Lease | str:
     """Return the lease, or why this run has nothing to do."""
     if not due():
@@ -104,11 +116,15 @@ def _take(using: str, *, trigger: str, due: Callable[[], bool], now: datetime) -
     taken = lease.take(using=using, trigger=trigger, now=now)
     if taken is None:
         return RUNNING_ELSEWHERE
-    if not due():
-        # Another run has finished since the question was asked first.
+    try:
+        if due():
+            return taken
+    except BaseException:
         taken.cancel()
-        return NOT_DUE
-    return taken
+        raise
+    # Another run has finished since the question was asked first.
+    taken.cancel()
+    return NOT_DUE
 
 
 class _DeleteBatch(Protocol):
@@ -123,13 +139,13 @@ class _Work:
         taken: lease.Lease,
         *,
         batch_size: int | None,
-        pause: float,
+        pause: float | None,
         max_seconds: float | None,
         stop: threading.Event,
         progress: Callable[[int], object],
     ) -> None:
         self._lease, self._using = taken, taken.using
-        self._batch_size, self._pause = batch_size, pause
+        self._new_pace = partial(Pace, self._using, batch_size=batch_size, pause=pause)
         self._stop, self._progress = stop, progress
         self._stopped: str | None = None
         self._left: Left | None = None
@@ -179,7 +195,9 @@ class _Work:
         if self._stopped in (None, LEASE_LOST):
             return None
         # Who asked it to stop may be waiting for the process to end.
-        return left(self._using, self._cutoff, count=self._stopped == OUT_OF_TIME)
+        count = self._stopped == OUT_OF_TIME
+        ask = partial(left, self._using, self._cutoff, count=count)
+        return retry.write(lambda _attempt: ask(), using=self._using)
 
     def _find_left_by_failure(self) -> Left | None:
         try:
@@ -223,10 +241,9 @@ class _Work:
         )
 
     def _empty(self, count: str, delete_batch: _DeleteBatch) -> None:
-        size = self._batch_size or _FIRST_BATCH
-        reached: object = None
+        pace, reached = self._new_pace(), None
         while not self._must_stop():
-            batch, size, seconds = self._batch(delete_batch, size, reached)
+            batch, size, seconds = self._batch(delete_batch, pace.size, reached)
             if batch.removed:
                 self._counts[count] += batch.removed
                 self._counts["batches"] += 1
@@ -238,9 +255,7 @@ class _Work:
             if not batch.more:
                 return
             reached = batch.reached or reached
-            if self._batch_size is None:
-                size = _adapted(size, seconds)
-            self._rest()
+            self._rest(pace.adapt(size, seconds))
 
     def _batch(
         self, delete_batch: _DeleteBatch, size: int, reached: object
@@ -270,18 +285,8 @@ class _Work:
             self._stopped = LEASE_LOST
         self._beat_at = monotonic()
 
-    def _rest(self) -> None:
-        until = min(monotonic() + self._pause, self._deadline)
+    def _rest(self, seconds: float) -> None:
+        until = min(monotonic() + seconds, self._deadline)
         while (seconds := until - monotonic()) > 0 and not self._must_stop():
             self._stop.wait(min(seconds, _HEARTBEAT))
             self._beat()
-
-
-def _adapted(size: int, seconds: float) -> int:
-    """Return the size of the next batch, given how long one of ``size`` rows took.
-
-    It aims lower than TOKENS_CLEANUP_BATCH_SECONDS, so that most batches stay below.
-    """
-    factor = _AIM * conf.TOKENS_CLEANUP_BATCH_SECONDS / max(seconds, 1e-6)
-    adapted = int(size * min(max(factor, 0.5), 2))
-    return min(max(adapted, _SMALLEST_BATCH), _LARGEST_BATCH)

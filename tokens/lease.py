@@ -104,7 +104,8 @@ def _insert(row: CleanupRun, using: str) -> None:
 
 def _abandoned(holder: CleanupRun, *, using: str, now: datetime) -> bool:
     """Return whether the holder is dead and this call was the one that took the slot from it."""
-    if holder.heartbeat_at > now - LEASE:
+    # A heartbeat in the future is one of a clock that was wrong.
+    if now - LEASE < holder.heartbeat_at < now + LEASE:
         return False
     dead = _runs(using).filter(pk=holder.pk, slot=_SLOT, heartbeat_at=holder.heartbeat_at)
     outcome = CleanupRun.Outcome.ABANDONED

@@ -36,6 +36,8 @@ logger = logging.getLogger("tokens")
 # what is younger than it is read.
 WHOLE_EVERY = 20
 
+_LONGEST_PAUSE = 60.0
+
 # Revocations of this process that a load may not have seen; with more of them it waits for one.
 OWN_LIMIT = 10_000
 
@@ -282,8 +284,10 @@ class _Copies:
         self.loads += 1
         self._install(base, copy, generation)
         seconds = clock.elapsed() - copy.start.elapsed
-        # Loading takes no more than a fifth of the time, and less where it is of no use.
-        self._not_before = clock.elapsed() + seconds * (4 if seconds < max_age else WHOLE_EVERY)
+        # Loading takes no more than a fifth of the time, and less where it is of no use; but one
+        # load in which the database hung is not to be felt for long.
+        pause = seconds * (4 if seconds < max_age else WHOLE_EVERY)
+        self._not_before = clock.elapsed() + min(pause, _LONGEST_PAUSE)
 
     def _read(self, connection: BaseDatabaseWrapper, max_age: float) -> tuple[_Base, _Copy]:
         base, start = self._base, _Start()

@@ -52,7 +52,8 @@ def rates(
     Nothing waited when that success began, so what has expired since is what was removed and what
     waits now. ``due`` is how far two runs should lie apart.
     """
-    recent = runs.succeeded().filter(finished_at__gte=now - _WINDOW).order_by("finished_at")
+    recent = runs.succeeded().filter(finished_at__range=(now - _WINDOW, now))
+    recent = recent.order_by("finished_at")
     since = recent.first() or last
     if since is None or now - since.started_at < _SHORTEST:
         return Rates()
@@ -104,7 +105,9 @@ def prospect(
     time for which rows are ``kept``. Either alone would mislead: in the middle of a spike the
     oldest row gets older although fewer wait, and a backlog of years is too large to be counted.
     """
-    early = runs.filter(oldest_left__isnull=False, started_at__gte=now - _WINDOW)
+    # A run that failed says nothing about the speed.
+    early = runs.filter(outcome=CleanupRun.Outcome.PARTIAL, oldest_left__isnull=False)
+    early = early.filter(started_at__range=(now - _WINDOW, now))
     if last is not None:
         early = early.filter(pk__gt=last.pk)
     first, newest = early.order_by("started_at").first(), early.order_by("-started_at").first()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from tokens.backlog import BACKLOG_LIMIT, Preview, Status
-from tokens.cleanup import NOT_DUE, RUNNING_ELSEWHERE, SKIPPED, CleanupReport, Outcome
+from tokens.cleanup import LEASE_LOST, NOT_DUE, RUNNING_ELSEWHERE, SKIPPED, CleanupReport, Outcome
 from tokens.schedule.installed import REPAIR, Crontab, State
 from tokens.trend import LEFT_LIMIT
 
@@ -34,6 +34,8 @@ def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
 
 def stopped_early(report: CleanupReport) -> str:
     """Return why a run ended before it was done, and what becomes of the rest."""
+    if report.stopped == LEASE_LOST:
+        return f"Stopped early ({report.stopped}): another run has taken over."
     left = "rows are left"
     if report.rows_left is not None:
         more = " or more" if report.rows_left >= LEFT_LIMIT else ""
@@ -125,7 +127,8 @@ def _about(number: float) -> str:
 
 def complaint(status: Status, *, cause: str) -> str | None:
     """Return what is wrong with the cleanup, or None; ``cause`` is why it may not have run."""
-    if not status.falling_behind:
+    broken = status.last_outcome in (Outcome.FAILED, Outcome.ABANDONED)
+    if not status.falling_behind or (status.overdue and broken):
         cause = _LAST_RUN.get(status.last_outcome or "", cause)
         return f"The cleanup is overdue: {cause}" if status.overdue else None
     what = "overdue and falling behind" if status.overdue else "falling behind"

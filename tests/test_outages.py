@@ -1,0 +1,230 @@
+"""A database that is stopped, killed, full, slow or protected while clients check and log out.
+
+Real servers: a private database, and for each mode a gunicorn of two workers with two threads. Each
+run of the tests breaks a database of its own kind.
+"""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from project.settings import BASE_DIR
+
+from .broken_file import SQLite
+from .private_server import free_port
+from .private_servers import MariaDB, Postgres
+from .processes import environment
+from .traffic import (
+    CHECKS,
+    HEALTH,
+    LOGOUT,
+    ME,
+    PASSWORD,
+    REFRESH,
+    STATELESS,
+    WRITES,
+    Site,
+    Traffic,
+    wait_for,
+)
+
+MAX_AGES = {"strict": 0.0, "cached": 1.0}
+FAULT_LASTS = 1.6  # seconds: longer than the oldest answer may be, and than a lock is waited for
+HANG_LASTS = 3.0  # longer than it takes to give up a connection and a second one
+RECOVERED_WITHIN = 2.0
+SLOWEST = HANG_LASTS + 5.0
+
+DATABASES = {"postgresql": Postgres, "mysql": MariaDB, "sqlite": SQLite}
+
+# What each fault denies: everything; what writes (and perhaps more); what happens to meet it; or it
+# only delays.
+FAULTS = {
+    "server": {
+        "stopped": "everything",
+        "killed": "everything",
+        "read_only": "writes",
+        "exhausted": "much",
+        "terminating": "some",
+        "hanging": "time",
+    },
+    "file": {
+        "gone": "everything",
+        "empty": "everything",
+        "unreadable": "everything",
+        "read_only": "writes",
+        "read_only_place": "writes at least",
+        "locked": "everything",
+        "write_locked": "writes",
+    },
+}["file" if connection.vendor == "sqlite" else "server"]
+
+MAKE = f"""
+import django; django.setup()
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+get_user_model().objects.create_user("ada", password={PASSWORD!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Postgres | MariaDB | SQLite]:
+    private = DATABASES[connection.vendor]()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", MAKE], cwd=BASE_DIR, env=_environment(private), check=True
+        )
+        yield private
+    finally:
+        private.end()
+
+
+@pytest.fixture(scope="module")
+def sites(database, tmp_path_factory) -> Iterator[dict[str, Site]]:
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("outages")
+        yield {
+            mode: stack.enter_context(_serve(database, folder / mode, max_age))
+            for mode, max_age in MAX_AGES.items()
+        }
+
+
+def _environment(database, max_age: float = 0) -> dict[str, str]:
+    return environment(
+        DATABASE_URL=database.url,
+        DJANGO_SETTINGS_MODULE="tests.outage_settings",
+        TOKENS_CHECK_MAX_AGE=str(max_age),
+    )
+
+
+@contextmanager
+def _serve(database, log: Path, max_age: float) -> Iterator[Site]:
+    port = free_port()
+    # Modes of files are nothing to root, unless it gives this up.
+    bounds = "-dac_override,-dac_read_search"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            shlex.split(
+                f"setpriv --bounding-set {bounds} --inh-caps {bounds} {sys.executable} -m gunicorn"
+                f" --no-control-socket --workers 2 --threads 2 --bind 127.0.0.1:{port}"
+                " project.wsgi"
+            ),
+            cwd=BASE_DIR,
+            env=_environment(database, max_age),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as child,
+    ):
+        site = Site(port, max_age)
+        try:
+            assert wait_for(lambda: _answers(site), 60), log.read_text()
+            yield site
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.wait(30)
+    # No worker died of it, and nothing was answered with 500.
+    text = log.read_text()
+    assert "Internal Server Error" not in text
+    assert text.count("Booting worker") == 2, text
+
+
+def _answers(site: Site) -> bool:
+    try:
+        return site.ask(HEALTH, allowed=(200,)).status == 200
+    except ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_outage_lets_no_revoked_token_in_and_no_good_one_be_thrown_away(fault, database, sites):
+    with traffic_on(sites) as traffic:
+        for one in traffic:
+            one.probe()
+        with getattr(database, fault)():
+            began = time.monotonic()
+            if fault in ("killed", "gone"):
+                for one in traffic:
+                    answers_from_its_copy_or_not_at_all(one)
+            time.sleep(HANG_LASTS if fault == "hanging" else FAULT_LASTS)
+            for one in traffic:
+                is_felt(one, FAULTS[fault], began)
+        ended = time.monotonic()
+        wait_for(lambda: all(one.recovery(ended) is not None for one in traffic), 10)
+
+    for one in traffic:
+        assert not one.errors
+        wrong = [answer for answer in one.answers if answer.wrong]
+        assert not wrong, (len(wrong), wrong[:3])
+        slowest = max(answer.seconds for answer in one.answers)
+        assert (1 if FAULTS[fault] == "time" else 0) < slowest < SLOWEST
+        recovery = one.recovery(ended)
+        assert recovery is not None
+        assert recovery < RECOVERED_WITHIN
+        what_was_answered_holds(one, sites.values())
+
+
+@contextmanager
+def traffic_on(sites: dict[str, Site]) -> Iterator[list[Traffic]]:
+    with ExitStack() as stack:
+        traffic = []
+        for site in sites.values():
+            traffic.append(Traffic(site))
+            stack.callback(traffic[-1].stop)
+        yield traffic
+
+
+def answers_from_its_copy_or_not_at_all(traffic: Traffic) -> None:
+    found = {traffic.check(STATELESS, traffic.spare, "good").status for _ in range(8)}
+    assert (200 in found) == bool(traffic.site.max_age), found
+
+
+def is_felt(traffic: Traffic, denied: str, began: float) -> None:
+    """Fail if the fault is none: it denies too little, or what it should leave alone."""
+    if denied == "everything":
+        assert set(traffic.probe().values()) == {503}
+    elif denied.startswith("writes"):
+        found = traffic.probe()
+        assert {found[what] for what in WRITES} == {503}
+        assert {found[what] for what in (*CHECKS, HEALTH)} == {200} or denied == "writes at least"
+    elif denied == "much":
+        for some in (WRITES, CHECKS):
+            refused = partial(_is_refused, traffic, some, began)
+            assert wait_for(refused, 5), some
+    elif denied == "time":
+        # Nothing at all, unless a time limit of the driver ended the wait.
+        assert not [a for a in traffic.asked(ME, LOGOUT, since=began) if a.status != 503]
+
+
+def _is_refused(traffic: Traffic, some: tuple[str, ...], since: float) -> bool:
+    return any(answer.status == 503 for answer in traffic.asked(*some, since=since))
+
+
+def what_was_answered_holds(traffic: Traffic, sites) -> None:
+    """Ask again when all is well: 204 has revoked, 503 can be tried again, the rest is accepted."""
+    site = traffic.site
+    revoked = [login for login in traffic.logged_out if login.logged_out is not None]
+    assert revoked
+    for login, what in zip(revoked, cycle(CHECKS), strict=False):
+        for there in sites:
+            answer = there.check(what, login, "")
+            assert not answer.wrong, answer
+            assert answer.status != 503
+        assert site.ask(REFRESH, refresh=login.refresh, allowed=(401,)).status == 401
+    for login in traffic.logged_out:
+        assert site.ask(LOGOUT, refresh=login.refresh, allowed=(204,)).status == 204
+    for login in (traffic.good, traffic.spare):
+        assert [site.check(what, login, "").status for what in CHECKS] == [200] * len(CHECKS)
+    for login in (traffic.good, traffic.refreshed):
+        assert site.ask(REFRESH, refresh=login.refresh, allowed=(200,)).status == 200
