@@ -1,7 +1,7 @@
 """``python -m benchmarks [SUBJECT]``: measure, print, and write tables and plots to ``results/``.
 
-Without a subject all of them are measured. The sizes are such that this ends within a quarter of
-an hour; --full takes those at which the cleanup promises something, which takes an hour.
+Without a subject all of them are measured. The sizes are such that this ends within twenty
+minutes; --full takes those at which the cleanup promises something, which takes an hour.
 """
 
 import argparse
@@ -11,7 +11,17 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from benchmarks import cleanup, growth, latency, machine, refresh, report, storage
+from benchmarks import (
+    checks,
+    cleanup,
+    growth,
+    latency,
+    machine,
+    refresh,
+    report,
+    staleness,
+    storage,
+)
 from benchmarks.databases import ORDER, available, want
 
 _ROWS = {"PostgreSQL": 200_000, "MariaDB": 100_000, "SQLite": 200_000}
@@ -19,6 +29,8 @@ _FULL_ROWS = {"PostgreSQL": 1_000_000, "MariaDB": 400_000, "SQLite": 400_000}
 _FULL_ALONE = {"MariaDB": 5_000_000}
 _GROWTH = [10_000, 100_000, 1_000_000]
 _FULL_GROWTH = [*_GROWTH, 10_000_000]
+_FULL_CHECKS = {"strict": 100_000, "cached": 1_000_000}
+_ENTRIES = [0, 10_000, 1_000_000]
 
 
 def _cleanup(wanted: argparse.Namespace) -> report.Result:
@@ -49,12 +61,30 @@ def _refresh(wanted: argparse.Namespace) -> report.Result:
     )
 
 
+def _checks(wanted: argparse.Namespace) -> report.Result:
+    sizes = [size for size in _ENTRIES if size <= (wanted.rows or _ENTRIES[-1])]
+    return checks.run(
+        sizes=sizes, rounds=wanted.rounds or 20, calls=100, seconds=wanted.seconds or 3
+    )
+
+
+def _staleness(wanted: argparse.Namespace) -> report.Result:
+    revocations, seconds = (10_000, 60) if wanted.full else (600, 10)
+    return staleness.run(
+        revocations=wanted.rows or revocations,
+        checks=_FULL_CHECKS if wanted.full else dict.fromkeys(_FULL_CHECKS, 0),
+        seconds=wanted.seconds or seconds,
+    )
+
+
 _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
     "storage": lambda wanted: storage.run(logins=wanted.logins, refreshes=wanted.refreshes),
     "refresh": _refresh,
     "cleanup": _cleanup,
     "latency": _latency,
     "growth": _growth,
+    "checks": _checks,
+    "staleness": _staleness,
 }
 
 
@@ -63,7 +93,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     want(wanted.database or list(ORDER))
-    needs_postgresql = wanted.subject not in ("cleanup", "latency", "storage")
+    needs_postgresql = wanted.subject in (None, "refresh", "growth")
     if needs_postgresql and "PostgreSQL" not in available():
         sys.exit("No PostgreSQL answers; POSTGRES_URL names one.")
     load = os.getloadavg()
@@ -90,16 +120,22 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("subject", nargs="?", choices=_SUBJECTS, help="default: all of them")
     parser.add_argument(
-        "--full", action="store_true", help="cleanup, latency, growth: sizes that promise something"
+        "--full",
+        action="store_true",
+        help="cleanup, latency, growth, staleness: sizes that promise something",
     )
     parser.add_argument(
-        "--rows", type=_positive, help="cleanup: expired rows on each database; growth: at most"
+        "--rows",
+        type=_positive,
+        help="cleanup: expired rows; growth, checks: at most; staleness: revocations",
     )
     parser.add_argument(
         "--database", action="append", choices=ORDER, help="only this one; may be given twice"
     )
     parser.add_argument("--rounds", type=_positive, help="rounds of each")
-    parser.add_argument("--seconds", type=_seconds, help="refresh, latency: length of a round")
+    parser.add_argument(
+        "--seconds", type=_seconds, help="refresh, latency, checks, staleness: length of a round"
+    )
     numbers = {
         "--logins": (200, "storage: logins"),
         "--refreshes": (50, "storage: refreshes of each login"),

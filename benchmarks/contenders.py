@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.databases import copied, temporary
@@ -23,6 +23,7 @@ class Contender:
 OURS = Contender("this app", "benchmarks.settings")
 SIMPLEJWT = Contender("simplejwt", "benchmarks.simplejwt_settings")
 OAUTH = Contender("django-oauth-toolkit", "benchmarks.oauth_settings")
+CHECKS = Contender("this app", "benchmarks.checks_settings")
 BOTH = (OURS, SIMPLEJWT)
 
 
@@ -63,6 +64,10 @@ class Installation:
             finally:
                 if process.poll() is None:
                     process.kill()
+
+    def having(self, **environment: str) -> "Installation":
+        """Return the same installation with more in the environment of its processes."""
+        return replace(self, environment=self.environment | environment)
 
     @contextmanager
     def copy(self) -> Iterator["Installation"]:

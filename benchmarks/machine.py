@@ -17,6 +17,7 @@ _PACKAGES = (
     "psycopg",
     "PyMySQL",
     "gunicorn",
+    "redis",
 )
 _PROCESSORS = Path("/proc/stat")
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation, NullFormatter, NullLocator
 from PIL import Image
 
+from benchmarks import check_plots
 from benchmarks.cleanup import CLEAR, COMMAND, DELETE, FLUSH, by_way
 from benchmarks.latency import AGAIN, FULL_SPEED, PERCENTILES, WITH, WITHOUT
 
@@ -208,7 +209,13 @@ def _of_growth(figures: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure
     yield "by-rows", "Growth", figure
 
 
-_DRAWN = {"cleanup": _of_cleanup, "latency": _of_latency, "growth": _of_growth}
+_DRAWN = {
+    "cleanup": _of_cleanup,
+    "latency": _of_latency,
+    "growth": _of_growth,
+    "checks": check_plots.of_checks,
+    "staleness": check_plots.of_staleness,
+}
 
 
 def main(names: list[str]) -> None:

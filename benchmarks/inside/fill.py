@@ -1,16 +1,13 @@
 """Fill the tables of a contender with logins: expired ones, and some still in force."""
 
-import random
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
 
-from benchmarks.inside import bulk
-from benchmarks.inside.migrate import USERS
+from benchmarks.inside import bulk, texts
 from benchmarks.inside.population import Login, logins
 from benchmarks.inside.tables import APP
 
@@ -19,9 +16,6 @@ _AGENT = (
     " Chrome/142.0.0.0 Safari/537.36"
 )
 _TOKEN_DIGITS = 288  # the length of a refresh token of simplejwt with HS256
-_EPOCH = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
-
-_chance = random.Random(2)
 
 
 def main(expired: int, live: int) -> dict[str, Any]:
@@ -44,12 +38,12 @@ def _fill_ours(population: Population) -> None:
         "key scope subject user reason created_at expires_at",
         (
             (
-                *(sid, "session", _hyphened(sid), _user(), "logout"),
-                *(_time(login.created), _time(login.expires)),
+                *(sid, "session", texts.hyphened(sid), texts.user(), "logout"),
+                *(texts.time(login.created), texts.time(login.expires)),
             )
             for login in population()
             if login.logged_out
-            for sid in [_uuid7(login.created)]
+            for sid in [texts.uuid7(login.created)]
         ),
     )
     bulk.load(
@@ -58,12 +52,19 @@ def _fill_ours(population: Population) -> None:
         " created_at last_used_at expires_at ip_address user_agent",
         (
             (
-                *(_uuid7(login.created), _user(), _hex(32), _hex(32), created, _hex(64)),
-                *(created, created, _time(login.expires), "203.0.113.7", _AGENT),
+                *(
+                    texts.uuid7(login.created),
+                    texts.user(),
+                    texts.digits(32),
+                    texts.digits(32),
+                    created,
+                    texts.digits(64),
+                ),
+                *(created, created, texts.time(login.expires), "203.0.113.7", _AGENT),
             )
             for login in population()
             if not login.logged_out
-            for created in [_time(login.created)]
+            for created in [texts.time(login.created)]
         ),
     )
 
@@ -77,8 +78,8 @@ def _fill_simplejwt(population: Population) -> None:
         "id user jti token created_at expires_at",
         (
             (
-                *(str(number), _user(), _hex(32), _hex(_TOKEN_DIGITS)),
-                *(_time(login.created), _time(login.expires)),
+                *(str(number), texts.user(), texts.digits(32), texts.digits(_TOKEN_DIGITS)),
+                *(texts.time(login.created), texts.time(login.expires)),
             )
             for number, login in enumerate(population(), start=1)
         ),
@@ -87,7 +88,7 @@ def _fill_simplejwt(population: Population) -> None:
         BlacklistedToken,
         "token blacklisted_at",
         (
-            (str(number), _time(login.created))
+            (str(number), texts.time(login.created))
             for number, login in enumerate(population(), start=1)
             if login.logged_out
         ),
@@ -109,15 +110,15 @@ def _fill_oauth(population: Population) -> None:
     common = "user token token_checksum application resource created updated"
 
     def values(login: Login) -> tuple[str, ...]:
-        token, created = _hex(30), _time(login.created)
+        token, created = texts.digits(30), texts.time(login.created)
         digest = sha256(token.encode()).hexdigest()
-        return (_user(), token, digest, str(application.pk), "[]", created, created)
+        return (texts.user(), token, digest, str(application.pk), "[]", created, created)
 
     bulk.load(
         AccessToken,
         f"id expires scope {common}",
         (
-            (str(number), _time(login.expires - idle), "read write", *values(login))
+            (str(number), texts.time(login.expires - idle), "read write", *values(login))
             for number, login in enumerate(population(), start=1)
             if login.live or not login.logged_out
         ),
@@ -126,9 +127,9 @@ def _fill_oauth(population: Population) -> None:
         RefreshToken,
         f"id access_token token_family revoked {common}",
         (
-            (str(number), None, _hex(32), _time(login.created), *values(login))
+            (str(number), None, texts.digits(32), texts.time(login.created), *values(login))
             if login.logged_out and not login.live
-            else (str(number), str(number), _hex(32), None, *values(login))
+            else (str(number), str(number), texts.digits(32), None, *values(login))
             for number, login in enumerate(population(), start=1)
         ),
     )
@@ -139,25 +140,3 @@ _FILL: dict[str, Callable[[Population], None]] = {
     "token_blacklist": _fill_simplejwt,
     "oauth2_provider": _fill_oauth,
 }
-
-
-def _uuid7(seconds: float) -> str:
-    bits = _chance.getrandbits
-    return f"{int(seconds * 1_000):012x}7{bits(12):03x}{8 + bits(2):x}{bits(60):015x}"
-
-
-def _hyphened(digits: str) -> str:
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def _hex(digits: int) -> str:
-    return f"{_chance.getrandbits(4 * digits):0{digits}x}"
-
-
-def _user() -> str:
-    return str(1 + int(_chance.random() * USERS))
-
-
-def _time(seconds: float) -> str:
-    """Return a time as all three databases read it: in UTC, without saying so."""
-    return str(_EPOCH + timedelta(seconds=seconds))

@@ -1,0 +1,91 @@
+"""How long the question to the copy takes by itself, beside verifying a token."""
+
+from collections.abc import Iterable
+from math import ceil
+from statistics import median
+from time import perf_counter_ns
+from typing import Any
+
+from rest_framework_simplejwt.tokens import AccessToken
+
+from tokens import blacklist, snapshot
+from tokens.claims import Claims
+from tokens.jwt import AccessToken as OurAccessToken
+from tokens.jwt import deferred_question
+from tokens.keys import new_sid
+
+_TIMES = 50  # each of the tokens that come again
+
+
+def alone(raw: list[str]) -> dict[str, Any]:
+    """Return nanoseconds of single calls, and what the copy answered.
+
+    ``again``: tokens that were asked about before, as when clients come again. ``first``: tokens
+    that nobody has asked about. Both in a row; ``between`` by turns with verifying a token.
+    """
+    using = blacklist.database()
+    known = [Claims.of(AccessToken(text)) for text in raw]
+    answers = {snapshot.refuses(claims, using=using) for claims in known}
+    again, said = _in_a_row(known * _TIMES, using)
+    first, said_first = _in_a_row(_unknown(len(known) * _TIMES), using)
+    answers |= said | said_first
+    between: list[int] = []
+    verification: list[int] = []
+    ours: list[int] = []
+    for text, claims in list(zip(raw, known, strict=True)) * _TIMES:
+        start = perf_counter_ns()
+        answer = snapshot.refuses(claims, using=using)
+        asked = perf_counter_ns()
+        AccessToken(text)
+        plainly = perf_counter_ns()
+        with deferred_question():
+            OurAccessToken(text)
+        fully = perf_counter_ns()
+        answers.add(answer)
+        between.append(asked - start)
+        verification.append(plainly - asked)
+        ours.append(fully - plainly)
+    found = {"again": again, "first": first, "between": between}
+    found |= {"verification": verification, "ours": ours}
+    return {name: distribution(values) for name, values in found.items()} | {
+        "clock": median(_clock() for _ in again),
+        "answered": sorted(map(str, answers)),
+    }
+
+
+def distribution(taken: list[int]) -> dict[str, Any]:
+    ordered = sorted(taken)
+    return {
+        "count": len(ordered),
+        "median": median(ordered),
+        "p99": ordered[ceil(len(ordered) * 0.99) - 1],
+        "max": ordered[-1],
+    }
+
+
+def _in_a_row(asked: Iterable[Claims], using: str) -> tuple[list[int], set[bool | None]]:
+    taken, answers = [], set()
+    for claims in asked:
+        start = perf_counter_ns()
+        answer = snapshot.refuses(claims, using=using)
+        taken.append(perf_counter_ns() - start)
+        answers.add(answer)
+    return taken, answers
+
+
+def _unknown(count: int) -> list[Claims]:
+    """Return claims of as many tokens that were never asked about."""
+    token = OurAccessToken()
+    token["user_id"] = "1"
+    found = []
+    for _ in range(count):
+        token.set_jti()
+        token["sid"] = new_sid()
+        found.append(Claims.of(token))
+    return found
+
+
+def _clock() -> int:
+    """Return how long reading the clock takes, which is part of every figure."""
+    began = perf_counter_ns()
+    return perf_counter_ns() - began
