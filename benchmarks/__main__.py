@@ -64,7 +64,7 @@ def _refresh(wanted: argparse.Namespace) -> report.Result:
 def _checks(wanted: argparse.Namespace) -> report.Result:
     sizes = [size for size in _ENTRIES if size <= (wanted.rows or _ENTRIES[-1])]
     return checks.run(
-        sizes=sizes, rounds=wanted.rounds or 20, calls=100, seconds=wanted.seconds or 3
+        sizes=sizes, rounds=wanted.rounds or 15, calls=100, seconds=wanted.seconds or 3
     )
 
 
