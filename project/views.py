@@ -3,7 +3,7 @@ from dataclasses import asdict
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db import Error, connections, transaction
+from django.db import Error, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
@@ -79,10 +79,9 @@ def _state() -> Status:
     """Return the state of the cleanup; if it is good, read at most once in five seconds.
 
     Anybody may ask, and each time costs up to thirteen statements. Raises the database's error:
-    whether it answers is asked each time.
+    whether it answers, and has our tables, is asked each time.
     """
-    with connections[blacklist.database()].cursor() as cursor:
-        cursor.execute("SELECT 1")
+    CleanupRun.objects.using(blacklist.database()).exists()
     try:
         known: Status | None = cache.get(_STATE)
     except Exception:  # Each cache has errors of its own.

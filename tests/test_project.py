@@ -110,7 +110,7 @@ def test_health_reads_a_good_state_once_and_a_bad_one_each_time(client, statemen
     with statements() as ran:
         assert client.get("/health/").status_code == 200
         assert client.get("/health/?strict=1").status_code == 200
-    assert ran == ["SELECT 1", "SELECT 1"]
+    assert len(ran) == 2, ran
 
     cache.clear()
     make_overdue()

@@ -196,6 +196,8 @@ def printed(monkeypatch):
         return text.replace(time, soon)
 
     monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "pasted_settings")
+    # Prints as manage.py would, because nothing can be imported from the folder yet.
+    monkeypatch.setattr("sys.argv", [str(BASE_DIR / "manage.py"), "cleanup_tokens"])
     return make
 
 
