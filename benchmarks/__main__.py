@@ -105,7 +105,8 @@ def main(arguments: list[str]) -> int:
     promises = [promise for result in results for promise in result.promises]
     print("", report.text_of(promises), sep="\n")
     command = " ".join(["python -m benchmarks", *arguments])
-    print("\nWritten:", report.write(results, machine.describe(command, load)).name)
+    facts = machine.describe(command, load)
+    print("\nWritten:", report.write(results, facts, wanted.database or []).name)
     return not all(promise.kept for promise in promises)
 
 

@@ -58,11 +58,15 @@ def text_of(promises: list[Promise]) -> str:
     return "\n".join(["## Must hold\n", *map(str, promises)])
 
 
-def write(results: list[Result], facts: dict[str, str]) -> Path:
-    """Write the results as Markdown, JSON and plots; return the path of the Markdown file."""
+def write(results: list[Result], facts: dict[str, str], databases: list[str]) -> Path:
+    """Write the results as Markdown, JSON and plots; return the path of the Markdown file.
+
+    ``databases`` are in its name: those that were asked for, none if all were.
+    """
     RESULTS.mkdir(exist_ok=True)
     subjects = [result.subject for result in results]
-    name = "-".join([facts["date"][:10], *(subjects if len(subjects) < 3 else [])])
+    chosen = [*(subjects if len(subjects) < 3 else []), *map(str.lower, databases)]
+    name = "-".join([facts["date"][:10], *chosen])
     described = [f"- {fact}: {value}" for fact, value in facts.items()]
     sections = [
         part for result in results for part in (*map(str, result.tables), *_drawn(result, name))
