@@ -11,6 +11,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models.deletion import Collector
 
 _LOCK_WAIT_TIMEOUT = 1205  # ER_LOCK_WAIT_TIMEOUT of MySQL and MariaDB
+_LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL
 _FEW = 500
 
 
@@ -87,10 +88,34 @@ def _delete_instances(rows: models.QuerySet[Any], cutoff: datetime, limit: int) 
 
 
 def _on_postgresql(cursor: CursorWrapper, expired: _Expired) -> Batch:
-    """``IN (SELECT … LIMIT n)`` would scan the whole table for each batch.
+    """Delete what lies between two moments, which takes a third of the time of anything else.
 
-    The array is computed once, and its rows are fetched by address. One that was updated at that
-    very moment has another address by then and stays, for the next run: hence the two numbers.
+    Unless a row is locked, or so many rows share a moment that there is nothing between.
+    """
+    following = _following(cursor, expired)
+    table, _, condition, [*values, _limit] = expired
+    if following is not None:
+        condition, values = f"{condition} AND expires_at < %s", [*values, following]
+    try:
+        with transaction.atomic(cursor.db.alias):
+            cursor.execute("SET LOCAL lock_timeout = 1")  # a millisecond
+            cursor.execute(f"DELETE FROM {table} WHERE {condition}", values)  # noqa: S608
+            removed = cursor.rowcount
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        return _by_address_on_postgresql(cursor, expired)
+    if following is not None and not removed:
+        return _by_address_on_postgresql(cursor, expired)
+    return Batch(removed, following is not None, following)
+
+
+def _by_address_on_postgresql(cursor: CursorWrapper, expired: _Expired) -> Batch:
+    """Pass by the rows that somebody has locked.
+
+    ``IN (SELECT … LIMIT n)`` would scan the whole table; the array is computed once, and its rows
+    are fetched by address. One that was updated at that very moment has another address by then
+    and stays, for the next run: hence the two numbers.
     """
     table, _, condition, values = expired
     cursor.execute(
@@ -104,6 +129,18 @@ def _on_postgresql(cursor: CursorWrapper, expired: _Expired) -> Batch:
     return Batch(removed, found == values[-1], reached)
 
 
+def _following(cursor: CursorWrapper, expired: _Expired) -> Any:
+    """Return the ``expires_at`` of the first row beyond this batch, None if there is none."""
+    table, _, condition, values = expired
+    cursor.execute(
+        f"SELECT expires_at FROM {table} WHERE {condition}"  # noqa: S608
+        " ORDER BY expires_at LIMIT 1 OFFSET %s",
+        values,
+    )
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
 def _on_mysql(cursor: CursorWrapper, expired: _Expired) -> Batch:
     """InnoDB walks over deleted rows until it has purged them: hence the look at where to go on.
 
@@ -111,12 +148,7 @@ def _on_mysql(cursor: CursorWrapper, expired: _Expired) -> Batch:
     waits one second instead of fifty.
     """
     table, _, condition, values = expired
-    cursor.execute(
-        f"SELECT expires_at FROM {table} WHERE {condition}"  # noqa: S608
-        " ORDER BY expires_at LIMIT 1 OFFSET %s",
-        values,
-    )
-    following = cursor.fetchone()
+    following = _following(cursor, expired)
     try:
         cursor.execute(
             "/*M! SET STATEMENT innodb_lock_wait_timeout = 0 FOR */"
@@ -129,7 +161,7 @@ def _on_mysql(cursor: CursorWrapper, expired: _Expired) -> Batch:
         if error.args[0] != _LOCK_WAIT_TIMEOUT or not passes_by:
             raise
         return _few_unlocked_on_mysql(cursor, expired)
-    return Batch(cursor.rowcount, following is not None, following and following[0])
+    return Batch(cursor.rowcount, following is not None, following)
 
 
 def _few_unlocked_on_mysql(cursor: CursorWrapper, expired: _Expired) -> Batch:
