@@ -47,11 +47,11 @@ def test_alone_it_does_not_rest_and_batches_take_three_quarters_of_their_time(ot
     assert ours.size == 1500
 
 
-def test_while_others_work_batches_are_a_fifth_and_rests_four_times_as_long(others):
+def test_while_others_work_batches_are_a_twentieth_and_rests_nine_times_as_long(others):
     others(work=True)
     ours = pace.Pace("default", batch_size=None, pause=None)
 
-    assert ours.adapt(1000, 0.02) == pytest.approx(0.08)
+    assert ours.adapt(1000, 0.005) == pytest.approx(0.045)
     assert ours.size == 750
 
 
@@ -78,7 +78,7 @@ def test_a_size_that_is_given_stays_and_the_rests_are_kept(others):
     others(work=True)
     ours = pace.Pace("default", batch_size=7, pause=None)
 
-    assert ours.adapt(7, 0.5) == pytest.approx(2)
+    assert ours.adapt(7, 0.5) == pytest.approx(4.5)
     assert ours.size == 7
 
 

@@ -2,8 +2,8 @@
 
 Full speed is batches of TOKENS_CLEANUP_BATCH_SECONDS, one after the other. Requests that come
 meanwhile share the processors, the disk and, on SQLite, the one lock with them. So while others use
-the database, batches are a fifth as long, and between two of them four times as long is left to the
-others.
+the database, batches are a twentieth as long, and between two of them nine times as long as one
+took is left to the others. What a request feels is the length of a batch.
 """
 
 from time import monotonic
@@ -18,7 +18,8 @@ _SMALLEST_BATCH, _LARGEST_BATCH = 10, 50_000
 
 # Batches aim below TOKENS_CLEANUP_BATCH_SECONDS, so that most of them stay there.
 _AIM = 0.75
-_GENTLE_SHARE = 0.2
+_GENTLE_SHARE = 0.05
+_GENTLE_REST = 9
 
 # Seconds for which the answer to "do others work?" holds.
 _ASK_EVERY = 0.5
@@ -45,7 +46,7 @@ class Pace:
             self.size = min(max(adapted, _SMALLEST_BATCH), _LARGEST_BATCH)
         if self._pause is not None:
             return self._pause
-        return seconds * (1 / _GENTLE_SHARE - 1) if gentle else 0.0
+        return seconds * _GENTLE_REST if gentle else 0.0
 
 
 class _Others:

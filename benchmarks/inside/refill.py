@@ -9,24 +9,22 @@ from benchmarks.inside import bulk
 
 _KEPT = "bench_kept"
 
-# Rows that a cleanup left are still there.
-_INSERT = {
-    "postgresql": "INSERT INTO {table} SELECT * FROM {kept} ON CONFLICT DO NOTHING",
-    "mysql": "INSERT IGNORE INTO {table} SELECT * FROM {kept}",
-    "sqlite": "INSERT OR IGNORE INTO {table} SELECT * FROM {kept}",
-}
-
 
 def main() -> dict[str, Any]:
     """Keep a copy of the rows of our two tables, or bring them back from it."""
     present = connection.introspection.table_names()
     for name in ("BlacklistEntry", "TokenSession"):
-        table = apps.get_model("tokens", name)._meta.db_table
+        meta = apps.get_model("tokens", name)._meta
+        table, key = meta.db_table, connection.ops.quote_name(meta.pk.column)
         kept = f"{_KEPT}_{name.lower()}"
         with transaction.atomic(), connection.cursor() as cursor:
-            if kept in present:
-                cursor.execute(_INSERT[connection.vendor].format(table=table, kept=kept))
-            else:
+            if kept not in present:
                 cursor.execute(f"CREATE TABLE {kept} AS SELECT * FROM {table}")
+                continue
+            # Not by conflict, which would try each of the rows that a cleanup left.
+            cursor.execute(
+                f"INSERT INTO {table} SELECT {kept}.* FROM {kept} LEFT JOIN {table}"
+                f" ON {table}.{key} = {kept}.{key} WHERE {table}.{key} IS NULL"
+            )
     bulk.settle()
     return {}

@@ -71,7 +71,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--pause",
             metavar="SECONDS",
-            help="Wait this long between two batches; 0 for full speed (default: four times as long"
+            help="Wait this long between two batches; 0 for full speed (default: nine times as long"
             " as a batch takes, while others use the database).",
         )
         parser.add_argument(
