@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from tokens.api.authentication import JWTAuthentication, JWTStatelessUserAuthent
 from tokens.claims import Claims
 from tokens.exceptions import TokenRevoked
 from tokens.jwt import AccessToken, RefreshToken
-from tokens.keys import fingerprint_for, new_sid
+from tokens.keys import fingerprint, new_sid
 from tokens.models import BlacklistEntry
 
 from .forge import signed
@@ -298,7 +299,7 @@ def test_slices_miss_nothing(slice_: int, monkeypatch: pytest.MonkeyPatch) -> No
         revoked_elsewhere(claims, created_at=now - timedelta(microseconds=number // 3))
     revoked_elsewhere(make_claims(), created_at=now - timedelta(days=2))
     read = window.read(connection, datetime.now(UTC) - timedelta(days=1))
-    sids = {fingerprint_for("session", claims.sid or "", "") for claims in many}
+    sids = {fingerprint(uuid.UUID(claims.sid)) for claims in many}
     assert set(read.fingerprints) == sids
 
 

@@ -58,10 +58,17 @@ def fingerprint(key: uuid.UUID) -> int:
     return key.int & _LOW
 
 
-# A client comes again with the same token; 8192 of them take 3 MB.
+# A client comes again with the same token; 8192 of them take 4 MB.
 @lru_cache(maxsize=8192)
-def fingerprint_for(scope: str, subject: str, issuer: str) -> int:
-    """Return the fingerprint of ``key_for``, in a fraction of the time: each check needs two."""
+def fingerprints_of(sid: str, jti: str, issuer: str) -> tuple[int, int]:
+    """Return the fingerprints of the two entries that may refuse a token: its session's, its own.
+
+    Each check needs them, so they are made in a fraction of the time that ``key_for`` takes.
+    """
+    return _fingerprint("session", sid, issuer), _fingerprint("token", jti, issuer)
+
+
+def _fingerprint(scope: str, subject: str, issuer: str) -> int:
     if scope == "session" and _is_session(subject):
         return int(subject[19:23] + subject[24:], 16)
     digest = hashlib.sha256(_prefix(scope, issuer) + _with_length(subject)).digest()

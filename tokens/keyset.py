@@ -5,6 +5,7 @@ nothing but short steps, so that other threads get their turn while one is built
 """
 
 from array import array
+from collections.abc import Iterable
 
 _EMPTY = 0
 _SMALLEST = 8
@@ -33,14 +34,16 @@ class KeySet:
         self._mask = mask
         self.size = size
 
-    def __contains__(self, member: int) -> bool:
+    def isdisjoint(self, members: Iterable[int]) -> bool:
+        """Return whether none of ``members`` is here, as ``set.isdisjoint`` does."""
         slots, mask = self._slots, self._mask
-        slot = member & mask
-        while there := slots[slot]:
-            if there == member:
-                return True
-            slot = slot + 1 & mask
-        return False
+        for member in members:
+            slot = member & mask
+            while there := slots[slot]:
+                if there == member:
+                    return False
+                slot = slot + 1 & mask
+        return True
 
     def __len__(self) -> int:
         return self.size

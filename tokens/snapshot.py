@@ -26,7 +26,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from . import clock, pending, window
 from .claims import Claims
 from .conf import conf, simplejwt
-from .keys import fingerprint_for
+from .keys import fingerprints_of
 from .keyset import KeySet
 from .models import BlacklistEntry
 
@@ -75,10 +75,7 @@ def refuses(claims: Claims, *, using: str) -> bool | None:
         copies.not_covered += 1
         return None
     copies.from_copy += 1
-    issuer = claims.issuer
-    return copy.holds(fingerprint_for("session", claims.sid, issuer)) or copy.holds(
-        fingerprint_for("token", claims.jti, issuer)
-    )
+    return copy.holds_any(fingerprints_of(claims.sid, claims.jti, claims.issuer))
 
 
 def note(fingerprints: Iterable[int], *, using: str) -> None:
@@ -164,11 +161,10 @@ class _Base:
 class _Copy:
     """What checks go by: the entries as they were at ``start``, and our own since then."""
 
-    __slots__ = ("_aware", "_base", "_naive", "_recent", "own", "start")
+    __slots__ = ("_aware", "_naive", "_sets", "own", "start")
 
     def __init__(self, base: _Base, recent: KeySet | None, start: _Start) -> None:
-        self._base = base.keys
-        self._recent = recent
+        self._sets = (base.keys,) if recent is None else (base.keys, recent)
         self.start = start
         self.own: dict[int, float] = {}
         issued = base.since + timedelta(seconds=_slack())
@@ -185,14 +181,15 @@ class _Copy:
         issued, expires = self._naive if claims.issued_at.tzinfo is None else self._aware
         return claims.issued_at >= issued and claims.expires_at >= expires
 
-    def holds(self, number: int) -> bool:
-        if number in self._base or number in self.own:
-            return True
-        return self._recent is not None and number in self._recent
+    def holds_any(self, fingerprints: tuple[int, ...]) -> bool:
+        for keys in self._sets:
+            if not keys.isdisjoint(fingerprints):
+                return True
+        return bool(self.own) and not self.own.keys().isdisjoint(fingerprints)
 
     @property
     def size(self) -> int:
-        return len(self._base) + (len(self._recent) if self._recent is not None else 0)
+        return sum(map(len, self._sets))
 
 
 class _Copies:
@@ -220,17 +217,16 @@ class _Copies:
     def fresh(self, max_age: float) -> _Copy | None:
         """Return a copy that is no older than ``max_age`` seconds, loading one if it is time to."""
         copy = self._copy
-        age = copy.start.age() if copy else math.inf
-        if age > max_age * self._load_at and clock.elapsed() >= self._not_before:
-            lock = self._loading
-            if lock.acquire(blocking=False):
-                try:
-                    self._load(max_age)
-                finally:
-                    lock.release()
-                copy = self._copy
-                age = copy.start.age() if copy else math.inf
-        return copy if age <= max_age else None
+        if copy is not None and copy.start.age() <= max_age * self._load_at:
+            return copy
+        lock = self._loading
+        if clock.elapsed() >= self._not_before and lock.acquire(blocking=False):
+            try:
+                self._load(max_age)
+            finally:
+                lock.release()
+        copy = self._copy
+        return copy if copy is not None and copy.start.age() <= max_age else None
 
     def note(self, fingerprints: Iterable[int]) -> None:
         with self._swapping:
