@@ -15,9 +15,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from tokens import blacklist, cleanup
+from tokens import blacklist, cleanup, snapshot
 from tokens.backlog import Status
-from tokens.metrics import registry
+from tokens.conf import conf
+from tokens.metrics import ChecksCollector, registry
 from tokens.models import CleanupRun
 from tokens.schedule import installed
 
@@ -57,7 +58,7 @@ def health(request: HttpRequest) -> JsonResponse:
         logger.exception("the database can't be read")
         return JsonResponse({"status": "error", "database": "error"}, status=503)
     facts = asdict(state) | {"crontab": _crontab()}
-    body = {"status": state.verdict, "database": "ok", "cleanup": facts}
+    body = {"status": state.verdict, "database": "ok", "cleanup": facts, "checks": _checks()}
     strict = request.GET.get("strict", "") not in ("", "0")
     return JsonResponse(body, status=503 if strict and state.verdict != "ok" else 200)
 
@@ -66,13 +67,17 @@ def health(request: HttpRequest) -> JsonResponse:
 @never_cache
 @transaction.non_atomic_requests
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Give Prometheus the state of the cleanup; 403 for those who are not in INTERNAL_IPS.
+    """Give Prometheus the state of the cleanup and of this process's cached checks.
+
+    403 for those who are not in INTERNAL_IPS.
 
     Each scrape asks the database up to thirteen times.
     """
     if not settings.DEBUG and request.META.get("REMOTE_ADDR") not in settings.INTERNAL_IPS:
         return HttpResponseForbidden("Only for INTERNAL_IPS.\n", content_type="text/plain")
-    return HttpResponse(generate_latest(registry()), content_type=CONTENT_TYPE_LATEST)
+    ours = registry()
+    ours.register(ChecksCollector())
+    return HttpResponse(generate_latest(ours), content_type=CONTENT_TYPE_LATEST)
 
 
 def _state() -> Status:
@@ -96,6 +101,14 @@ def _state() -> Status:
         except Exception:
             logger.warning("the cache can't be written", exc_info=True)
     return state
+
+
+def _checks() -> dict[str, object]:
+    """Return how this process checks tokens; each process of a server has numbers of its own."""
+    max_age = conf.TOKENS_CHECK_MAX_AGE.total_seconds()
+    return {"mode": "cached" if max_age else "strict", "max_age": max_age} | asdict(
+        snapshot.facts()
+    )
 
 
 def _crontab() -> str | None:

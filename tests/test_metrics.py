@@ -1,16 +1,20 @@
+import os
 import re
 import sys
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from project.settings import BASE_DIR
-from tokens import backlog, cleanup, clock, metrics, retry
-from tokens.metrics import CleanupCollector, write_textfile
+from tokens import backlog, blacklist, cleanup, clock, metrics, retry, snapshot
+from tokens.claims import Claims
+from tokens.jwt import RefreshToken
+from tokens.metrics import ChecksCollector, CleanupCollector, write_textfile
 from tokens.models import BlacklistEntry, CleanupRun
 from tokens.querysets import BlacklistQuerySet
 from tokens.schedule import periodic
@@ -117,8 +121,11 @@ def test_it_shows_that_it_is_overdue_and_falling_behind():
 def test_each_metric_is_documented():
     reference = (BASE_DIR / "docs" / "reference.md").read_text()
     _, _, section = reference.partition("\n## Metrics\n")
-    documented = re.findall(r"^\| `(tokens_cleanup_\w+)", section.split("\n## ")[0], re.MULTILINE)
-    assert documented == [family.name for family in CleanupCollector().describe()]
+    documented = re.findall(r"^\| `(tokens_\w+)", section.split("\n## ")[0], re.MULTILINE)
+    shown = [*CleanupCollector().describe(), *ChecksCollector().collect()]
+    assert documented == [
+        f"{family.name}_total" if family.type == "counter" else family.name for family in shown
+    ]
 
 
 def test_a_scrape_costs_the_same_however_many_runs_there_are(statements):
@@ -186,6 +193,39 @@ def test_a_scrape_leaves_the_connection_as_it_was(was_open):
     scrape()
 
     assert (connection.connection is not None) is was_open
+
+
+# Cached checks
+
+
+def test_cached_checks_of_this_process_are_counted_by_what_answered(settings, statements):
+    settings.TOKENS_CHECK_MAX_AGE = timedelta(seconds=100)
+    snapshot.reset()
+    own = CollectorRegistry()
+    with statements() as ran:
+        own.register(ChecksCollector())
+    assert not ran
+    token = RefreshToken.for_user(get_user_model().objects.create_user("ada")).access_token
+    for _ in range(3):
+        assert not blacklist.is_revoked(Claims.of(token))
+    del token.payload["sid"]
+    assert not blacklist.is_revoked(Claims.of(token))
+
+    with statements() as ran:
+        shown = parsed(generate_latest(own).decode())
+
+    assert not ran
+    pid = str(os.getpid())
+    assert shown[("tokens_checks_total", pid, "from_copy")] == 3
+    assert shown[("tokens_checks_total", pid, "not_covered")] == 1
+    assert shown[("tokens_checks_total", pid, "without_copy")] == 0
+    assert shown[("tokens_snapshot_loads_total", pid)] == 1
+    assert shown[("tokens_snapshot_failures_total", pid)] == 0
+    assert shown[("tokens_snapshot_entries", pid)] == 0
+    assert 0 <= shown[("tokens_snapshot_age_seconds", pid)] < 60
+
+    snapshot.reset()
+    assert ("tokens_snapshot_age_seconds", pid) not in parsed(generate_latest(own).decode())
 
 
 # The file
@@ -388,7 +428,11 @@ def test_the_project_serves_the_metrics_to_its_own_network(client, monkeypatch):
     database_gone(monkeypatch)
 
     answer = client.get("/metrics/")
-    assert (answer.status_code, parsed(answer.text)) == (200, {("database_up",): 0})
+    assert answer.status_code == 200
+    shown = parsed(answer.text)
+    assert shown[("database_up",)] == 0
+    assert ("overdue",) not in shown
+    assert shown[("tokens_checks_total", str(os.getpid()), "from_copy")] == 0
 
 
 def test_no_metric_counts_beyond_what_the_status_counts(monkeypatch):

@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import timedelta
 
 import pytest
@@ -12,7 +12,7 @@ from django.test import Client
 
 from project.settings import _KNOWN_SECRET as KNOWN_SECRET
 from project.settings import BASE_DIR
-from tokens import clock
+from tokens import clock, snapshot
 from tokens.backlog import Status
 from tokens.keys import key_for
 from tokens.models import BlacklistEntry, CleanupRun
@@ -72,6 +72,7 @@ def test_health_tells_the_state_of_database_and_cleanup(client: Client) -> None:
     assert answer.json()["status"] == "ok"
     facts = [*(field.name for field in fields(Status)), "crontab"]
     assert list(answer.json()["cleanup"]) == facts
+    assert answer.json()["checks"] == {"mode": "strict", "max_age": 0} | asdict(snapshot.facts())
     assert "no-store" in answer["Cache-Control"]
     call_command("cleanup_tokens", verbosity=0)
     assert client.get("/health/").json()["cleanup"]["last_success"] is not None

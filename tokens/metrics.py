@@ -1,24 +1,26 @@
-"""The cleanup's state for Prometheus. Needs the extra ``metrics``; only its users import it.
+"""Cleanup and cached checks for Prometheus. Needs the extra ``metrics``; only its users import it.
 
-Every value is read from the database when somebody asks, so all processes of a site answer alike,
-and a command that has ended long ago is seen as well as a server.
+What is told of the cleanup is read from the database when somebody asks, so all processes of a site
+answer alike, and a command that has ended long ago is seen as well as a server. What is told of
+cached checks is known to the process that makes them, and to nobody else.
 """
 
 import logging
+import os
 from collections.abc import Iterator
 from datetime import datetime
 
 from django.db import Error, connections
 from django.db.models import Count, Max, Sum
 from prometheus_client import CollectorRegistry, write_to_textfile
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from . import blacklist, clock, retry
+from . import blacklist, clock, retry, snapshot
 from .backlog import BACKLOG_LIMIT, Status, status
 from .models import CleanupRun
 
-__all__ = ["CleanupCollector", "registry", "write_textfile"]
+__all__ = ["ChecksCollector", "CleanupCollector", "registry", "write_textfile"]
 
 logger = logging.getLogger("tokens")
 
@@ -80,6 +82,43 @@ class CleanupCollector(Collector):
         for name, labels, value in samples:
             families[name].add_metric(labels, value)
         yield from (family for family in families.values() if family.samples)
+
+
+class ChecksCollector(Collector):
+    """Tells how the cached checks of this process do: ``REGISTRY.register(ChecksCollector())``.
+
+    Each value has the label ``pid``, because a scrape reaches one of many processes, and counters
+    of several would look like one that starts anew each time. Asks no database. ``using`` as in
+    ``CleanupCollector``.
+    """
+
+    def __init__(self, *, using: str | None = None) -> None:
+        self._using = using
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what ``snapshot.facts`` tells; the age is left out where there is no copy."""
+        facts = snapshot.facts(using=self._using)
+        labels, pid = ("pid",), (str(os.getpid()),)
+        age = GaugeMetricFamily("tokens_snapshot_age_seconds", "How old the copy is", labels=labels)
+        if facts.age is not None:
+            age.add_metric(pid, facts.age)
+        size = GaugeMetricFamily("tokens_snapshot_entries", "Entries in the copy", labels=labels)
+        size.add_metric(pid, facts.size)
+        loads = CounterMetricFamily("tokens_snapshot_loads", "Copies that were read", labels=labels)
+        loads.add_metric(pid, facts.loads)
+        failures = CounterMetricFamily(
+            "tokens_snapshot_failures", "Copies that could not be read", labels=labels
+        )
+        failures.add_metric(pid, facts.failures)
+        checks = CounterMetricFamily(
+            "tokens_checks",
+            "Checks with TOKENS_CHECK_MAX_AGE: answered from the copy, or by the database, because"
+            " no copy covers such a token or none was young enough",
+            labels=("source", "pid"),
+        )
+        for source in ("from_copy", "not_covered", "without_copy"):
+            checks.add_metric((source, *pid), getattr(facts, source))
+        yield from (age, size, loads, failures, checks)
 
 
 def registry(*, using: str | None = None) -> CollectorRegistry:
