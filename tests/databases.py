@@ -44,9 +44,13 @@ def answers(url: str) -> bool:
 
 
 def run(url: str, arguments: list[str]) -> bool:
-    """Return whether pytest passed on the database ``url``."""
+    """Return whether pytest passed on the database ``url``.
+
+    Most tests wait, for a database or a process: so there are two at work for each processor.
+    """
     environment = os.environ | {"DATABASE_URL": url}
-    command = [sys.executable, "-m", "pytest", *arguments]
+    workers = ["--numprocesses", str(2 * (os.cpu_count() or 1)), "--dist", "loadgroup"]
+    command = [sys.executable, "-m", "pytest", *workers, *arguments]
     return subprocess.run(command, env=environment, check=False).returncode == 0
 
 

@@ -24,7 +24,8 @@ from tokens.signals import cleanup_failed
 from .expiring import add_entries, add_run
 from .processes import command, environment
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# One after the other: a database server lets no more than a hundred in.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("many at once")]
 
 DAY = timedelta(days=1)
 PROCESSES = 8

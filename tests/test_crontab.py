@@ -269,6 +269,7 @@ def test_W024_and_W025_are_about_failures_that_django_crontab_hides(rest):
 # The line in the real crontab
 
 
+@pytest.mark.xdist_group("crontab")
 @pytest.mark.skipif(not shutil.which("crontab"), reason="there is no crontab")
 def test_the_real_crontab_is_installed_stale_and_missing_by_turns():
     def state(**changes):
@@ -358,6 +359,7 @@ def _exit_codes(folder):
 
 
 @pytest.mark.cron
+@pytest.mark.xdist_group("crontab")
 @pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "-")
 def test_a_real_cron_runs_the_tick_and_the_printed_file_and_sees_failures(tmp_path, client):
     assert shutil.which("crontab"), "install cron"

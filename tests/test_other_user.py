@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from project.settings import BASE_DIR
 
 SUITE = [
@@ -18,6 +20,7 @@ SUITE = [
 ]
 
 
+@pytest.mark.xdist_group("many at once")  # test_races is among them
 def test_everything_holds_for_another_user_model_and_other_claims() -> None:
     suite = [f"tests/{name}.py" for name in SUITE]
     done = subprocess.run(

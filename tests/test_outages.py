@@ -38,6 +38,9 @@ from .traffic import (
     wait_for,
 )
 
+# They share the database that they break.
+pytestmark = pytest.mark.xdist_group("outages")
+
 MAX_AGES = {"strict": 0.0, "cached": 1.0}
 FAULT_LASTS = 1.6  # seconds: longer than the oldest answer may be, and than a lock is waited for
 HANG_LASTS = 3.0  # longer than it takes to give up a connection and a second one

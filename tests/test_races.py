@@ -23,7 +23,8 @@ from .conftest import Login
 from .forge import JTI
 from .threads import at_once, each_at_once
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# One after the other: a database server lets no more than a hundred in.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("many at once")]
 
 User: Any = get_user_model()
 

@@ -27,7 +27,8 @@ from tokens.keys import new_sid
 
 from .threads import each_at_once
 
-pytestmark = pytest.mark.django_db(transaction=True)
+# One after the other: a database server lets no more than a hundred in.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("many at once")]
 
 CHECKS = int(os.environ.get("SNAPSHOT_CHECKS", "20000"))
 MILLION = bool(os.environ.get("SNAPSHOT_MILLION"))
