@@ -27,13 +27,11 @@ services:
     entrypoint: ["sh", "-c"]
     command:
       - |
-        trap 'trap - TERM INT; kill "$$child"; wait "$$child"; exit 0' TERM INT
+        trap 'trap - TERM INT; kill "$$!"; wait "$$!"; exit 0' TERM INT
         while true; do
-          {command} & child=$$!
-          wait "$$child"
+          {command} & wait "$$!"
           case $$? in 0|3) rest=3600;; *) rest=60;; esac
-          sleep "$$rest" & child=$$!
-          wait "$$child"
+          sleep "$$rest" & wait "$$!"
         done
     healthcheck:
       test: {literal(["CMD", *map(_plain, check)])}
