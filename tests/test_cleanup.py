@@ -171,7 +171,7 @@ def test_the_size_adapts_to_the_time_that_a_batch_takes(monkeypatch, settings):
     monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
     monkeypatch.setattr(cleanup, "monotonic", lambda: now[0])
 
-    report = cleanup.run()
+    report = cleanup.run(pause=0)  # whatever others do
 
     assert limits == [1000, 2000, 4000, 7500, 7500, 3750, 1875, 937]
     assert report.longest_batch == pytest.approx(0.75)
@@ -324,6 +324,27 @@ def test_a_lease_that_was_lost_in_the_last_moment_is_no_success():
 
     assert (report.outcome, report.stopped) == ("partial", "lease lost")
     assert CleanupRun.objects.get().outcome == "abandoned"
+
+
+def test_a_last_commit_whose_answer_is_lost_is_no_lost_lease(monkeypatch):
+    add_entries(1)
+    release, commit = lease.Lease.release, connection.commit
+
+    def commit_unheard():
+        commit()
+        monkeypatch.setattr(connection, "commit", commit)
+        raise OperationalError("server closed the connection")
+
+    def release_unheard(self, outcome, **fields):
+        monkeypatch.setattr(connection, "commit", commit_unheard)
+        return release(self, outcome, **fields)
+
+    monkeypatch.setattr(lease.Lease, "release", release_unheard)
+
+    report = cleanup.run()
+
+    assert (report.outcome, report.stopped, report.removed) == ("succeeded", None, 1)
+    assert CleanupRun.objects.get().outcome == "succeeded"
 
 
 @pytest.mark.usefixtures("heartbeat_each_batch")

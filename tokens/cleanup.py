@@ -18,7 +18,7 @@ from . import announce, blacklist, clock, lease, retry
 from .backlog import Left, Preview, Status, cutoff, cutoff_at, is_due, left, preview, status
 from .batches import Batch
 from .models import BlacklistEntry, CleanupRun, TokenSession
-from .pace import Pace
+from .pace import Others, Pace
 from .querysets import ExpiringQuerySet
 from .report import CleanupReport
 
@@ -145,7 +145,8 @@ class _Work:
         progress: Callable[[int], object],
     ) -> None:
         self._lease, self._using = taken, taken.using
-        self._new_pace = partial(Pace, self._using, batch_size=batch_size, pause=pause)
+        others = Others(self._using)
+        self._new_pace = partial(Pace, others, batch_size=batch_size, pause=pause)
         self._stop, self._progress = stop, progress
         self._stopped: str | None = None
         self._left: Left | None = None

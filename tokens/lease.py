@@ -54,9 +54,13 @@ class Lease:
                 finished_at=now,
                 **counts,
             )
-            if not held:
-                _runs(self.using).filter(pk=self.row.pk).update(**counts)
-            return bool(held)
+            if held:
+                return True
+            row = _runs(self.using).filter(pk=self.row.pk)
+            row.update(**counts)
+            # Whoever takes over writes "abandoned": this outcome is ours, written by an attempt
+            # whose commit was lost on its way to us.
+            return row.filter(outcome=outcome).exists()
 
         return retry.write(end, using=self.using)
 

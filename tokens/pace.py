@@ -9,6 +9,7 @@ took is left to the others. What a request feels is the length of a batch.
 from time import monotonic
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import retry
 from .conf import conf
@@ -21,21 +22,25 @@ _AIM = 0.75
 _GENTLE_SHARE = 0.05
 _GENTLE_REST = 9
 
-# Seconds for which the answer to "do others work?" holds.
+# Seconds for which the answer to "do others work?" holds, and those until the first one.
 _ASK_EVERY = 0.5
+_ASK_FIRST = 0.2
+
+# Milliseconds that the question may take until the database looks.
+_ON_THE_WAY = 10
 
 
 class Pace:
-    """The size of the batches and the rests between them, of one run.
+    """The size of the batches and the rests between them, of one table.
 
     A ``batch_size`` that is given does not adapt, and a ``pause`` that is given, in seconds, is
     the rest, whatever others do.
     """
 
-    def __init__(self, using: str, *, batch_size: int | None, pause: float | None) -> None:
+    def __init__(self, others: "Others", *, batch_size: int | None, pause: float | None) -> None:
         self.size = batch_size or FIRST_BATCH
         self._adapts, self._pause = batch_size is None, pause
-        self._others = _Others(using)
+        self._others = others
 
     def adapt(self, size: int, seconds: float) -> float:
         """Set the size of the next batch after one of ``size`` rows; return the seconds to rest."""
@@ -49,47 +54,73 @@ class Pace:
         return seconds * _GENTLE_REST if gentle else 0.0
 
 
-class _Others:
-    """Whether anybody else has used the database within the last second or so."""
+class Others:
+    """Whether anybody else uses the database while a run is at work.
+
+    Until it has watched for a moment it takes them to be: who worked before does not count.
+    """
 
     def __init__(self, using: str) -> None:
         self._using = using
-        self._asked = float("-inf")
-        self._answer = False
+        self._asked: float | None = None
+        self._answer = True
+        self._wait = _ASK_FIRST
         self._version: object = None
 
     def work(self) -> bool:
-        """Ask, at most twice a second: one statement."""
-        if monotonic() - self._asked >= _ASK_EVERY:
-            self._answer = retry.write(lambda _attempt: self._ask(), using=self._using)
-            self._asked = monotonic()
+        """Tell whether others have used it since it was asked last, at most twice a second.
+
+        Costs one statement when it asks.
+        """
+        if self._asked is None:
+            self._ask(0.0)
+        elif (passed := monotonic() - self._asked) >= self._wait:
+            self._answer = self._ask(passed)
+            self._wait = _ASK_EVERY
         return self._answer
 
-    def _ask(self) -> bool:
+    def _ask(self, passed: float) -> bool:
         connection = connections[self._using]
-        question = _QUESTIONS.get(connection.vendor)
+        question = _question(connection, passed)
         if question is None:
             return True
-        with connection.cursor() as cursor:
-            cursor.execute(question)
-            found = cursor.fetchone()[0]
+
+        def ask(_attempt: int) -> object:
+            with connection.cursor() as cursor:
+                cursor.execute(question)
+                return cursor.fetchone()[0]
+
+        found = retry.write(ask, using=self._using)
+        self._asked = monotonic()
         if connection.vendor != "sqlite":
             return bool(found)
-        # A number that changes when another connection has written.
         before, self._version = self._version, found
-        return before not in (None, found)
+        return before != found
 
 
-# A role that may not see what others do, sees NULL, and takes them to be at work.
-_QUESTIONS = {
-    "mysql": (
-        "SELECT EXISTS(SELECT 1 FROM information_schema.processlist WHERE db = DATABASE()"
-        " AND id <> CONNECTION_ID() AND (command <> 'Sleep' OR time < 1))"
-    ),
-    "postgresql": (
-        "SELECT EXISTS(SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND (state = 'active'"
-        " OR state IS NULL OR state_change > clock_timestamp() - interval '1 second'))"
-    ),
-    "sqlite": "PRAGMA data_version",
-}
+def _question(connection: BaseDatabaseWrapper, passed: float) -> str | None:
+    """Return the SQL that asks whether others were at work within the last ``passed`` seconds.
+
+    On SQLite it returns a number that changes when another connection has written; None where we do
+    not know how to ask. A role that may not see what others do, sees NULL, and takes them to work.
+    """
+    milliseconds = round(passed * 1_000) + _ON_THE_WAY
+    match connection.vendor:
+        case "postgresql":
+            return (
+                "SELECT EXISTS(SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"  # noqa: S608 (a number)
+                " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                " AND (state = 'active' OR state IS NULL"
+                f" OR state_change > clock_timestamp() - interval '{milliseconds} ms'))"
+            )
+        case "mysql":
+            is_mariadb = getattr(connection, "mysql_is_mariadb", False)
+            # MySQL has whole seconds only.
+            recent = f"time_ms < {milliseconds}" if is_mariadb else "time < 1"
+            return (
+                "SELECT EXISTS(SELECT 1 FROM information_schema.processlist WHERE db = DATABASE()"  # noqa: S608 (a number)
+                f" AND id <> CONNECTION_ID() AND (command <> 'Sleep' OR {recent}))"
+            )
+        case "sqlite":
+            return "PRAGMA data_version"
+    return None
