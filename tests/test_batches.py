@@ -126,3 +126,24 @@ def test_nobody_listens_by_default(statements):
 def test_a_batch_refuses_to_ignore_a_selection():
     with pytest.raises(TypeError, match="whole table"):
         BlacklistEntry.objects.filter(subject="s").delete_batch(clock.now(), limit=1)
+
+
+def _pages():
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA cache_size")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the servers have memory of their own")
+@pytest.mark.parametrize("own", [-2000, -500, 7000])
+def test_while_it_runs_sqlite_has_more_memory_unless_told_how_much(own):
+    add_entries(2)
+    with connection.cursor() as cursor:
+        cursor.execute(f"PRAGMA cache_size = {own}")
+    seen = []
+
+    cleanup.run(progress=lambda _rows: seen.append(_pages()))
+
+    assert seen == [-12_000 if own == -2000 else own]
+    assert _pages() == own
+    connection.close()

@@ -16,7 +16,7 @@ from django.db import Error
 
 from . import announce, blacklist, clock, lease, retry
 from .backlog import Left, Preview, Status, cutoff, cutoff_at, is_due, left, preview, status
-from .batches import Batch
+from .batches import Batch, memory_for
 from .models import BlacklistEntry, CleanupRun, TokenSession
 from .pace import Others, Pace
 from .querysets import ExpiringQuerySet
@@ -171,9 +171,10 @@ class _Work:
         history = self._lease.row.started_at - HISTORY
         try:
             self._tell_if_slow()
-            self._empty("entries_removed", partial(self._entries.delete_batch, self._cutoff))
-            self._empty("sessions_removed", partial(self._sessions.delete_batch, self._cutoff))
-            self._empty("runs_removed", partial(runs.delete_batch, history))
+            with memory_for(self._using):
+                self._empty("entries_removed", partial(self._entries.delete_batch, self._cutoff))
+                self._empty("sessions_removed", partial(self._sessions.delete_batch, self._cutoff))
+                self._empty("runs_removed", partial(runs.delete_batch, history))
             self._left = self._find_left()
             lost = self._stopped == LEASE_LOST
             outcome = Outcome.PARTIAL if lost or self._left else Outcome.SUCCEEDED
