@@ -1,5 +1,6 @@
 """Full speed when alone, gently while others work."""
 
+import os
 import time
 from contextlib import contextmanager
 
@@ -52,6 +53,26 @@ def test_while_others_work_batches_are_a_twentieth_and_rests_nine_times_as_long(
 
     assert ours.adapt(1000, 0.005) == pytest.approx(0.045)
     assert ours.size == 750
+
+
+@pytest.mark.parametrize(
+    ("on_the_way", "each_row", "rows"),
+    [(0.02, 2e-6, (500, 500)), (0.02, 1e-3, (50, 80)), (0.001, 2e-6, (1300, 1500))],
+    ids=["a long way", "slow rows", "neither"],
+)
+def test_a_long_way_to_the_database_makes_no_batch_smaller_than_of_use(
+    others, on_the_way, each_row, rows
+):
+    ours = pace.Pace(others(work=True), batch_size=None, pause=None)
+
+    for _ in range(30):
+        ours.adapt(ours.size, on_the_way + ours.size * each_row)
+
+    assert rows[0] <= ours.size <= rows[1]
+
+
+def test_a_batch_that_was_stuck_is_no_reason_to_rest_for_long(others):
+    assert pace.Pace(others(work=True), batch_size=None, pause=None).adapt(1000, 60.0) == 5
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 1.0, 100.0])
@@ -154,3 +175,20 @@ def test_a_database_that_can_not_be_asked_is_used_gently(monkeypatch, statements
         assert others.work()
 
     assert not ran
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="knows who may see what")
+def test_others_whose_work_may_not_be_seen_are_taken_to_work(watching):
+    role = f"tokens_test_{os.getpid()}"
+    with connection.cursor() as cursor, somebody_else() as other:
+        cursor.execute(f"CREATE ROLE {role}")
+        try:
+            cursor.execute(f"SET ROLE {role}")
+            others = watching()
+            assert not others.work()
+            other.ensure_connection()
+            time.sleep(0.05)
+            assert others.work()
+        finally:
+            cursor.execute("RESET ROLE")
+            cursor.execute(f"DROP ROLE {role}")

@@ -474,6 +474,21 @@ def test_an_entry_of_a_long_transaction_is_made_when_it_is_committed(clocks: Clo
     assert ask(claims) is True
 
 
+def test_ones_own_late_revocation_counts_even_if_a_load_forgets_it_meanwhile(
+    clocks: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading slice by slice, a load may miss a row that moves from an old place to a new one."""
+    claims, other = make_claims(), make_claims()
+    ask(other)
+    monkeypatch.setattr(
+        blacklist, "_move_up", lambda rows: snapshot._copies["default"]._own.clear()
+    )
+    with transaction.atomic():
+        revoke(claims)
+        clocks.passed += pending.PATIENCE
+    assert ask(claims) is True
+
+
 def test_entries_of_a_long_transaction_are_made_when_they_are_committed(
     user: AbstractUser, clocks: Clock
 ) -> None:
@@ -635,6 +650,23 @@ def test_a_failed_load_keeps_the_copy_until_it_is_too_old(
     assert ask(make_claims()) is False
 
 
+def test_a_load_that_fails_slowly_is_not_tried_all_the_time(
+    clocks: Clock, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_slowly(*_: Any) -> Any:
+        clocks.passed += 10
+        raise OperationalError("no connection was free")
+
+    settings.TOKENS_CHECK_MAX_AGE = timedelta(seconds=1)
+    monkeypatch.setattr(window, "read", fail_slowly)
+    for _ in range(5):
+        assert ask(make_claims()) is None
+    assert snapshot.facts().failures == 1
+    clocks.passed += 41
+    assert ask(make_claims()) is None
+    assert snapshot.facts().failures == 2
+
+
 def test_neither_a_copy_nor_the_database_is_503(
     broken: Callable[[bool], None], user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -679,6 +711,18 @@ def test_in_a_transaction_a_load_sees_what_others_have_committed() -> None:
         snapshot.reset()
         assert ask(own) is False, "nobody's open transaction is copied"
     assert snapshot.facts().loads == 1
+
+
+def test_a_load_sees_what_is_committed_while_a_select_is_read_half_way() -> None:
+    """SQLite shows the state at its beginning to whatever else that connection asks."""
+    for _ in range(3):
+        revoked_elsewhere(make_claims())
+    claims = make_claims()
+    rows = BlacklistEntry.objects.iterator(chunk_size=1)
+    next(rows)
+    at_once(1, lambda: revoked_elsewhere(claims))
+    assert ask(claims) is True
+    assert len(list(rows)) >= 2
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="counts connections")

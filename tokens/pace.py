@@ -22,6 +22,10 @@ _AIM = 0.75
 _GENTLE_SHARE = 0.05
 _GENTLE_REST = 9
 
+# Where the way to the database takes longer than such a batch, fewer rows would not shorten it.
+_GENTLE_FEWEST = 500
+_LONGEST_REST = 5.0  # seconds; one batch that was stuck is no reason to stop for long
+
 # Seconds for which the answer to "do others work?" holds, and those until the first one.
 _ASK_EVERY = 0.5
 _ASK_FIRST = 0.2
@@ -46,12 +50,20 @@ class Pace:
         """Set the size of the next batch after one of ``size`` rows; return the seconds to rest."""
         gentle = self._pause is None and self._others.work()
         if self._adapts:
-            aim = _AIM * conf.TOKENS_CLEANUP_BATCH_SECONDS * (_GENTLE_SHARE if gentle else 1)
-            adapted = int(size * min(max(aim / max(seconds, 1e-6), 0.5), 2))
-            self.size = min(max(adapted, _SMALLEST_BATCH), _LARGEST_BATCH)
+            aim = _AIM * conf.TOKENS_CLEANUP_BATCH_SECONDS
+            self.size = _adapted(size, seconds, aim)
+            if gentle:
+                few = min(self.size, _GENTLE_FEWEST)
+                self.size = max(_adapted(size, seconds, aim * _GENTLE_SHARE), few)
         if self._pause is not None:
             return self._pause
-        return seconds * _GENTLE_REST if gentle else 0.0
+        return min(seconds * _GENTLE_REST, _LONGEST_REST) if gentle else 0.0
+
+
+def _adapted(size: int, seconds: float, aim: float) -> int:
+    """Return how many rows take ``aim`` seconds, at most twice or half as many as ``size``."""
+    adapted = int(size * min(max(aim / max(seconds, 1e-6), 0.5), 2))
+    return min(max(adapted, _SMALLEST_BATCH), _LARGEST_BATCH)
 
 
 class Others:
@@ -102,14 +114,16 @@ def _question(connection: BaseDatabaseWrapper, passed: float) -> str | None:
     """Return the SQL that asks whether others were at work within the last ``passed`` seconds.
 
     On SQLite it returns a number that changes when another connection has written; None where we do
-    not know how to ask. A role that may not see what others do, sees NULL, and takes them to work.
+    not know how to ask. On PostgreSQL a role that may not see what others do sees NULL, and takes
+    them to work; on MySQL and MariaDB it needs the privilege PROCESS to see other users at all.
     """
     milliseconds = round(passed * 1_000) + _ON_THE_WAY
     match connection.vendor:
         case "postgresql":
             return (
                 "SELECT EXISTS(SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"  # noqa: S608 (a number)
-                " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                " AND pid <> pg_backend_pid()"
+                " AND coalesce(backend_type, 'client backend') = 'client backend'"
                 " AND (state = 'active' OR state IS NULL"
                 f" OR state_change > clock_timestamp() - interval '{milliseconds} ms'))"
             )

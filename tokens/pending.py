@@ -40,6 +40,8 @@ class Revocation:
         self.tell()
         if clock.elapsed() - self.begun > PATIENCE / 2:
             self.move_up()
+            # A load meanwhile may have read neither the old place nor the new one.
+            self.tell()
 
 
 # Usually empty, so that a check need not look at its connection. A rollback drops the callback,

@@ -269,6 +269,7 @@ class _Copies:
                 base, copy = self._read(connection, max_age)
         except Exception:  # whatever it is, the caller asks the database
             self.failures += 1
+            self._not_before = max(self._not_before, clock.elapsed() + _pause(begun, 4))
             if begun >= self._quiet_until:
                 self._quiet_until = begun + max_age
                 logger.warning(
@@ -279,11 +280,10 @@ class _Copies:
             return
         self.loads += 1
         self._install(base, copy, generation)
-        seconds = clock.elapsed() - copy.start.elapsed
-        # Loading takes no more than a fifth of the time, and less where it is of no use; but one
-        # load in which the database hung is not to be felt for long.
-        pause = seconds * (4 if seconds < max_age else WHOLE_EVERY)
-        self._not_before = clock.elapsed() + min(pause, _LONGEST_PAUSE)
+        # Loading takes no more than a fifth of the time, and less where it is of no use.
+        is_late = clock.elapsed() - copy.start.elapsed >= max_age
+        times = WHOLE_EVERY if is_late else 4
+        self._not_before = clock.elapsed() + _pause(copy.start.elapsed, times)
 
     def _read(self, connection: BaseDatabaseWrapper, max_age: float) -> tuple[_Base, _Copy]:
         base, start = self._base, _Start()
@@ -310,6 +310,14 @@ class _Copies:
                 self._own = {number: at for number, at in self._own.items() if at >= start}
                 copy.own = self._own
                 self._copy = copy
+
+
+def _pause(since: float, times: int) -> float:
+    """Return for how many seconds to load nothing, after what has begun at ``since``.
+
+    There is a limit: one load in which the database hung is not to be felt for long.
+    """
+    return min(times * (clock.elapsed() - since), _LONGEST_PAUSE)
 
 
 def _whole(connection: BaseDatabaseWrapper, start: _Start, max_age: float) -> _Base:

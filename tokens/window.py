@@ -102,10 +102,12 @@ def connection_to(using: str) -> Iterator[BaseDatabaseWrapper]:
     """Yield a connection on which each statement sees all that is committed, and nothing else.
 
     In a transaction of the caller's that is a connection of its own, closed afterwards: the
-    caller's may show an old state, and what nobody has committed yet.
+    caller's may show an old state, and what nobody has committed yet. On SQLite it always is: a
+    SELECT that the caller has not read to its end makes the next ones show the same old state.
     """
     connection = connections[using]
-    if not connection.in_atomic_block and connection.get_autocommit():
+    in_transaction = connection.in_atomic_block or not connection.get_autocommit()
+    if connection.vendor != "sqlite" and not in_transaction:
         yield connection
         return
     connection = connection.copy()
