@@ -18,7 +18,7 @@ _FEW = 500
 
 # Of SQLite's ``cache_size``: negative numbers are kilobytes.
 _SQLITE_DEFAULT = -2_000
-_SQLITE_PAGES = -12_000
+_SQLITE_MORE = -12_000
 
 
 class Batch(NamedTuple):
@@ -82,7 +82,7 @@ def memory_for(using: str) -> Iterator[None]:
         cursor.execute("PRAGMA cache_size")
         before = cursor.fetchone()[0]
         if before == _SQLITE_DEFAULT:
-            cursor.execute(f"PRAGMA cache_size = {_SQLITE_PAGES}")
+            cursor.execute(f"PRAGMA cache_size = {_SQLITE_MORE}")
     try:
         yield
     finally:
