@@ -28,7 +28,7 @@ _LONGEST_REST = 5.0  # seconds; one batch that was stuck is no reason to stop fo
 
 # Seconds for which the answer to "do others work?" holds, and those until the first one.
 _ASK_EVERY = 0.5
-_ASK_FIRST = 0.2
+_ASK_FIRST = 0.1
 
 # Milliseconds that the question may take until the database looks.
 _ON_THE_WAY = 10
