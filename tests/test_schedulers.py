@@ -232,7 +232,9 @@ def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste, printed):
     def start(name, **changes):
         folder = paste.folder / name
         folder.mkdir()
-        program = [sys.executable, "-m", "celery", "-A", "pasted", "worker", "--beat"]
+        # A worker ends if it reads a message of this broker, a folder, while it is being written.
+        supervisor = ["sh", "-c", 'until "$@"; do :; done', "supervisor"]
+        program = [*supervisor, sys.executable, "-m", "celery", "-A", "pasted", "worker", "--beat"]
         options = ["--concurrency=1", "--loglevel=INFO", f"--schedule={folder}/beat"]
         return paste.start(*program, *options, CELERY_FOLDER=str(folder), **changes)
 
