@@ -125,11 +125,11 @@ def watching(monkeypatch):
 
 
 def test_others_are_taken_to_work_until_it_has_watched_for_a_moment(monkeypatch):
-    monkeypatch.setattr(pace, "_ASK_FIRST", 0.3)
+    monkeypatch.setattr(pace, "_ASK_FIRST", 1)
     others = pace.Others("default")
     assert others.work()
     assert others.work()
-    time.sleep(0.3)
+    time.sleep(1)
     assert not others.work()
 
 
