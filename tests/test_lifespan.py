@@ -14,7 +14,7 @@ from tokens.cleanup import CleanupReport
 from tokens.schedule import lifespan
 from tokens.schedule.lifespan import CleanupLifespan
 
-from .asgi import Server
+from .asgi import Server, until
 
 HOUR = timedelta(hours=1)
 
@@ -71,8 +71,8 @@ async def returning(scope, receive, send):
     pass
 
 
-def live(application, *, during=lambda: None):
-    """Start and stop the wrapped application; return its two answers."""
+def live(application, *, once=lambda: True):
+    """Start the wrapped application and stop it, ``once`` that holds; return its two answers."""
 
     async def main():
         server = Server(CleanupLifespan(application))
@@ -80,7 +80,7 @@ def live(application, *, during=lambda: None):
         if started != COMPLETE:
             await asyncio.wait_for(server.task, 10)
             return started, None
-        await asyncio.to_thread(during)
+        await until(once)
         ended = await server.tell("shutdown")
         await asyncio.wait_for(server.task, 10)
         return started, ended
@@ -94,7 +94,7 @@ def live(application, *, during=lambda: None):
 def test_it_starts_with_the_server_and_stops_with_it(caplog, runs):
     caplog.set_level(logging.INFO, "tokens")
 
-    assert live(ASGIHandler()) == (COMPLETE, ENDED)
+    assert live(ASGIHandler(), once=lambda: runs) == (COMPLETE, ENDED)
 
     assert caplog.messages == [
         "Starting background task for token cleanup...",
@@ -151,15 +151,16 @@ def test_a_setting_without_meaning_is_an_error_at_the_start(settings, value):
 
 def test_a_batch_that_hangs_is_left_behind_after_a_while(caplog, monkeypatch):
     monkeypatch.setattr(lifespan, "_PATIENCE", 0.1)
-    released = threading.Event()
+    hanging, released = threading.Event(), threading.Event()
 
     def hang(**options):
+        hanging.set()
         released.wait(30)
         return CleanupReport("succeeded")
 
     monkeypatch.setattr(cleanup, "run", hang)
 
-    assert live(returning) == (COMPLETE, ENDED)
+    assert live(returning, once=hanging.is_set) == (COMPLETE, ENDED)
     [thread] = ours()
     assert thread.daemon
     assert "still at work 0.1 s after it was asked to stop" in caplog.text
@@ -185,9 +186,10 @@ def test_one_instance_may_be_started_again(runs):
     application = CleanupLifespan(returning)
 
     async def main():
-        for _ in range(2):
+        for count in (1, 2):
             server = Server(application)
             assert await server.tell("startup") == COMPLETE
+            await until(lambda count=count: len(runs) == count)
             assert await server.tell("shutdown") == ENDED
 
     asyncio.run(main())
@@ -213,14 +215,14 @@ def test_every_other_scope_is_passed_on_unchanged():
 
 @pytest.mark.parametrize("application", [raising, returning])
 def test_an_application_that_takes_no_part_is_served_all_the_same(application, runs):
-    assert live(application) == (COMPLETE, ENDED)
+    assert live(application, once=lambda: runs) == (COMPLETE, ENDED)
     assert len(runs) == 1
 
 
 def test_an_application_that_takes_part_is_told_and_shares_its_state(runs):
     app = App()
 
-    assert live(app) == (COMPLETE, ENDED)
+    assert live(app, once=lambda: runs) == (COMPLETE, ENDED)
     assert app.told == ["lifespan.startup", "lifespan.shutdown"]
     assert app.scope["state"] == {}
     assert len(runs) == 1
