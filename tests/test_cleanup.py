@@ -326,17 +326,35 @@ def test_a_lease_that_was_lost_in_the_last_moment_is_no_success():
     assert CleanupRun.objects.get().outcome == "abandoned"
 
 
-def test_a_last_commit_whose_answer_is_lost_is_no_lost_lease(monkeypatch):
-    add_entries(1)
-    release, commit = lease.Lease.release, connection.commit
+@pytest.fixture
+def unheard(monkeypatch):
+    """Return a function after which one commit is done, and its answer lost."""
+    commit = connection.commit
 
     def commit_unheard():
         commit()
         monkeypatch.setattr(connection, "commit", commit)
         raise OperationalError("server closed the connection")
 
+    return lambda: monkeypatch.setattr(connection, "commit", commit_unheard)
+
+
+def test_a_first_commit_whose_answer_is_lost_is_no_run_of_somebody_else(unheard):
+    add_entries(1)
+    unheard()
+
+    report = cleanup.run()
+
+    assert (report.outcome, report.skipped, report.removed) == ("succeeded", None, 1)
+    assert CleanupRun.objects.get().outcome == "succeeded"
+
+
+def test_a_last_commit_whose_answer_is_lost_is_no_lost_lease(monkeypatch, unheard):
+    add_entries(1)
+    release = lease.Lease.release
+
     def release_unheard(self, outcome, **fields):
-        monkeypatch.setattr(connection, "commit", commit_unheard)
+        unheard()
         return release(self, outcome, **fields)
 
     monkeypatch.setattr(lease.Lease, "release", release_unheard)

@@ -3,9 +3,7 @@
 import asyncio
 import logging
 import threading
-import time
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from django.db import OperationalError, connections
@@ -32,19 +30,25 @@ def quick(monkeypatch):
     monkeypatch.setattr(periodic, "_FIRST_RETRY", timedelta(milliseconds=20))
 
 
+class Batches:
+    """The event that a batch is at work, and the one that it waits for."""
+
+    def __init__(self):
+        self.at_work, self.may_end = threading.Event(), threading.Event()
+
+
 @pytest.fixture
-def slow_batches(monkeypatch):
-    """An event that is set when a batch is at work, which then takes a while."""
-    at_work = threading.Event()
-    real = BlacklistQuerySet.delete_batch
+def batches(monkeypatch):
+    """Batches of entries that end when they are told to."""
+    events, real = Batches(), BlacklistQuerySet.delete_batch
 
     def delete_batch(self, cutoff, *, limit, reached):
-        at_work.set()
-        time.sleep(0.5)
+        events.at_work.set()
+        assert events.may_end.wait(20)
         return real(self, cutoff, limit=limit, reached=reached)
 
     monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
-    return at_work
+    return events
 
 
 def asked(question):
@@ -187,14 +191,20 @@ def test_it_respects_a_custom_interval(caplog, attempts):
     served(wait_for_it, application=custom)
 
 
-def test_it_is_cancelled_gracefully_in_the_middle_of_a_run(slow_batches, monkeypatch):
-    monkeypatch.setattr(cleanup, "run", partial(cleanup.run, batch_size=2))
+def test_it_is_cancelled_gracefully_in_the_middle_of_a_run(batches, monkeypatch):
+    real = cleanup.run
+
+    def run(*, stop, **options):
+        batches.may_end = stop
+        return real(stop=stop, batch_size=2, **options)
+
+    monkeypatch.setattr(cleanup, "run", run)
     add_entries(5)
 
     async def main():
         server = Server(django_application)
         await server.tell("startup")
-        await asyncio.to_thread(slow_batches.wait, 20)
+        await until(batches.at_work.is_set)
         assert (await server.tell("shutdown"))["type"] == "lifespan.shutdown.complete"
 
     asyncio.run(main())
@@ -204,16 +214,17 @@ def test_it_is_cancelled_gracefully_in_the_middle_of_a_run(slow_batches, monkeyp
     assert BlacklistEntry.objects.count() == 3
 
 
-def test_health_and_root_answer_while_it_runs(slow_batches):
+def test_health_and_root_answer_while_it_runs(batches):
     add_entries(10)
 
     async def work(client):
-        await asyncio.to_thread(slow_batches.wait, 20)
+        await until(batches.at_work.is_set)
         for path in ("/", "/health/"):
             answer = await client.get(path)
             assert answer.status_code == 200
         assert answer.json()["cleanup"]["last_success"] is None
         assert await asyncio.to_thread(asked(outcomes)) == ["running"]
+        batches.may_end.set()
         await until(asked(lambda: outcomes() == ["succeeded"]))
         assert (await client.get("/health/")).json()["cleanup"]["last_success"] is not None
 

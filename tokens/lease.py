@@ -99,11 +99,19 @@ def take(*, using: str, trigger: str, now: datetime) -> Lease | None:
 
 
 def _insert(row: CleanupRun, using: str) -> None:
-    def insert(_attempt: int) -> None:
+    def insert(attempt: int) -> None:
+        # The answer to the last attempt's commit may have been lost on its way to us.
+        if attempt and _same(row, using).exists():
+            return
         row.pk = None
         row.save(force_insert=True, using=using)
 
     retry.write(insert, using=using)
+
+
+def _same(row: CleanupRun, using: str) -> RunQuerySet:
+    """Return the row as it was saved: some databases give the key of an undone insert again."""
+    return _runs(using).filter(pk=row.pk, slot=_SLOT, host=row.host, started_at=row.started_at)
 
 
 def _abandoned(holder: CleanupRun, *, using: str, now: datetime) -> bool:
