@@ -4,7 +4,6 @@ What a worker answered from its copy, its own metrics tell.
 """
 
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -71,8 +70,7 @@ def serving(name: str, log: Path) -> Iterator[Site]:
             wait_until(answers)
             yield site
         finally:
-            # runserver ends by Ctrl-C alone.
-            child.send_signal(signal.SIGINT if name == "runserver" else signal.SIGTERM)
+            child.terminate()
             child.wait(30)
     assert "Internal Server Error" not in log.read_text()
 
