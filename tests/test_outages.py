@@ -75,6 +75,9 @@ MAKE = f"""
 import django; django.setup()
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.db import connection
+# Making tables may take longer than the server is to wait for an answer.
+connection.settings_dict["OPTIONS"].pop("read_timeout", None)
 call_command("migrate", verbosity=0)
 get_user_model().objects.create_user("ada", password={PASSWORD!r})
 """

@@ -662,7 +662,7 @@ def test_a_load_that_fails_slowly_is_not_tried_all_the_time(
     for _ in range(5):
         assert ask(make_claims()) is None
     assert snapshot.facts().failures == 1
-    clocks.passed += 41
+    clocks.passed += 61
     assert ask(make_claims()) is None
     assert snapshot.facts().failures == 2
 
