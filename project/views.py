@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from tokens import blacklist, cleanup, snapshot
 from tokens.backlog import Status
 from tokens.conf import conf
+from tokens.encoder import Encoder
 from tokens.metrics import ChecksCollector, registry
 from tokens.models import CleanupRun
 from tokens.schedule import installed
@@ -58,9 +59,13 @@ def health(request: HttpRequest) -> JsonResponse:
         logger.exception("the database can't be read")
         return JsonResponse({"status": "error", "database": "error"}, status=503)
     facts = asdict(state) | {"crontab": _crontab()}
+    # Names of hosts and words of a database are not for everybody.
+    del facts["last_host"], facts["last_error"]
     body = {"status": state.verdict, "database": "ok", "cleanup": facts, "checks": _checks()}
     strict = request.GET.get("strict", "") not in ("", "0")
-    return JsonResponse(body, status=503 if strict and state.verdict != "ok" else 200)
+    return JsonResponse(
+        body, encoder=Encoder, status=503 if strict and state.verdict != "ok" else 200
+    )
 
 
 @require_safe

@@ -226,7 +226,10 @@ def test_runs_are_listed_newest_first_with_numbers_one_can_read(viewer):
     start = clock.now() - timedelta(hours=3)
     make_run(started_at=start, finished_at=start + timedelta(seconds=4021), outcome="succeeded")
     make_run(started_at=start, outcome="running", entries_removed=1234567)
+    killed = make_run(started_at=start, heartbeat_at=start, outcome="running")
     text = viewer.get(page("cleanuprun")).text
+    assert text.index(">abandoned<") < text.index(">running<")
+    assert ">abandoned<" in viewer.get(page("cleanuprun", "change", killed.pk)).text
     assert text.index(">running<") < text.index(">succeeded<")
     assert "1:07:01" in text
     assert "1,234,567" in text

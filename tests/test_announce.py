@@ -16,7 +16,7 @@ from django.db import OperationalError, connection
 from django.db.models.signals import post_delete
 
 from project.settings import BASE_DIR
-from tokens import cleanup, clock, retry, signals
+from tokens import cleanup, clock, lease, retry, signals
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.querysets import BlacklistQuerySet
 from tokens.report import CleanupReport
@@ -212,6 +212,27 @@ def test_no_record_and_no_signal_names_what_was_revoked(log):
         assert secret not in everything
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "broken"])
+def test_a_run_whose_end_can_not_be_recorded_is_told_as_failed(log, monkeypatch, request, fails):
+    def gone(self, outcome, **fields):
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(lease.Lease, "release", gone)
+    add_entries(3)
+    if fails:
+        request.getfixturevalue("broken")
+    heard = []
+
+    with hearing(lambda **arguments: heard.append(arguments)):
+        report = cleanup.run(trigger="lifespan")
+
+    cause = "disk full" if fails else "connection refused"
+    assert (report.outcome, report.error) == ("failed", f"OperationalError: {cause}")
+    assert report.removed == (0 if fails else 3)
+    assert (heard[-1]["name"], heard[-1]["report"]) == ("cleanup_failed", report)
+    assert events(log).count("cleanup_failed") == 1
+
+
 # Signals
 
 NAMES = ("cleanup_started", "cleanup_batch_finished", "cleanup_finished", "cleanup_failed")
@@ -250,6 +271,7 @@ def test_listeners_hear_of_the_start_each_batch_and_the_end():
     ]
     assert {call["sender"] for call in heard} == {CleanupRun}
     assert {call["using"] for call in heard} == {"default"}
+    assert {call["run_id"] for call in heard[:-1]} == {report.run_id}
     assert heard[0]["trigger"] == "lifespan"
     batches = [(call["table"], call["removed"]) for call in heard[1:-1]]
     assert batches == [("entries", 2), ("entries", 1), ("sessions", 1)]

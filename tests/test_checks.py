@@ -5,7 +5,7 @@ import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.db import connection
+from django.db import connection, connections
 
 from tokens.checks import protection, values
 from tokens.conf import Conf
@@ -199,6 +199,12 @@ class Router:
 def test_E023_users_and_sessions_in_different_databases(settings: Any) -> None:
     settings.DATABASE_ROUTERS = ["tests.test_checks.Router"]
     assert [message.id for message in protection.check_databases()] == ["tokens.E023"]
+
+
+def test_E024_nobody_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert protection.check_databases() == []
+    monkeypatch.setitem(connections["default"].settings_dict, "AUTOCOMMIT", False)
+    assert [message.id for message in protection.check_databases()] == ["tokens.E024"]
 
 
 def test_check_runs_them(settings: Any) -> None:

@@ -269,7 +269,7 @@ def test_of_many_that_start_together_each_row_is_removed_by_one():
 
 def test_a_run_whose_process_died_is_taken_over():
     add_entries(3)
-    dead = add_run(ago=lease.LEASE + MINUTE, outcome="running", slot=1)
+    dead = add_run(ago=CleanupRun.LEASE + MINUTE, outcome="running", slot=1)
 
     report = cleanup.run()
 
@@ -279,7 +279,7 @@ def test_a_run_whose_process_died_is_taken_over():
 
 
 def test_a_run_that_was_heard_of_lately_is_left_alone():
-    alive = add_run(ago=lease.LEASE - MINUTE, outcome="running", slot=1)
+    alive = add_run(ago=CleanupRun.LEASE - MINUTE, outcome="running", slot=1)
 
     assert cleanup.run().skipped == "running elsewhere"
     alive.refresh_from_db()
@@ -287,7 +287,7 @@ def test_a_run_that_was_heard_of_lately_is_left_alone():
 
 
 def test_a_dead_run_that_revives_while_it_is_taken_over_keeps_its_lease(monkeypatch):
-    run = add_run(ago=lease.LEASE + MINUTE, outcome="running", slot=1)
+    run = add_run(ago=CleanupRun.LEASE + MINUTE, outcome="running", slot=1)
     stale = CleanupRun.objects.get()
     run.heartbeat_at = clock.now()
     run.save()

@@ -190,6 +190,9 @@ def test_a_check_answers_json():
     assert list(json.loads(out)) == [
         "last_success",
         "last_outcome",
+        "last_started_at",
+        "last_host",
+        "last_error",
         "next_due",
         "overdue",
         "falling_behind",
@@ -236,7 +239,7 @@ def test_a_check_says_that_it_never_catches_up():
 
     assert code == 1
     assert err == "The cleanup is overdue and falling behind: more expires than it removes."
-    assert "Removes about 1,200,000 rows a day (1,200,000 in each run); about " in out
+    assert "Rows removed a day: about 1,200,000 (1,200,000 in each run); expired: about " in out
     assert (
         "At this rate it never catches up: let it run longer (--max-seconds), more often, or with"
         " a larger TOKENS_CLEANUP_BATCH_SECONDS.\n"
@@ -264,25 +267,62 @@ def test_a_cleanup_can_fall_behind_before_it_is_overdue(settings):
 
 
 @pytest.mark.parametrize(
-    ("outcome", "cause"),
+    ("outcome", "ago", "cause"),
     [
-        ("failed", "its last run failed."),
-        ("abandoned", "its last run did not come to its end."),
-        ("running", "a run is at work."),
+        ("failed", HOUR, "its last run failed."),
+        ("abandoned", HOUR, "its last run did not come to its end."),
+        ("running", timedelta(minutes=1), "a run is at work."),
+        ("running", timedelta(minutes=11), "its last run did not come to its end."),
     ],
+    ids=["failed", "abandoned", "at work", "killed"],
 )
-def test_an_overdue_cleanup_that_ran_is_not_asked_whether_it_is_scheduled(outcome, cause):
+def test_an_overdue_cleanup_that_ran_is_not_asked_whether_it_is_scheduled(outcome, ago, cause):
     add_run(ago=48 * HOUR)
-    add_run(ago=HOUR, outcome=outcome)
+    add_run(ago=ago, outcome=outcome)
 
     assert call(check=True)[2] == f"The cleanup is overdue: {cause}"
+
+
+def test_a_check_tells_of_a_last_run_that_failed_before_it_is_overdue():
+    add_run(ago=HOUR)
+    run = add_run(ago=timedelta(0), outcome="failed")
+    CleanupRun.objects.filter(pk=run.pk).update(host="web-1", error="OperationalError: disk full")
+
+    code, out, err = call(check=True)
+
+    assert (code, err) == (0, "")
+    began = f"{run.started_at:%Y-%m-%d %H:%M:%S}"
+    assert f"\nLast run: failed, began {began} UTC on web-1: OperationalError: disk full\n" in out
+
+
+def test_a_check_tells_of_a_last_run_that_succeeded_only_if_asked_for_more():
+    add_run(ago=HOUR)
+
+    assert "Last run" not in call(check=True)[1]
+    assert "\nLast run: succeeded, began " in call(check=True, verbosity=2)[1]
+
+
+def test_a_check_has_no_word_on_clocks_that_agree_where_there_is_no_margin(settings):
+    settings.TOKENS_CLEANUP_MARGIN = timedelta(0)
+
+    assert call(check=True)[2] == ""
+
+
+def test_moments_in_json_say_that_they_are_utc_without_time_zones_too(settings):
+    add_run(ago=HOUR)
+    settings.USE_TZ = False
+
+    facts = json.loads(call(check=True, format="json")[1])
+
+    assert facts["last_success"].endswith("Z")
+    assert facts["next_due"].endswith("Z")
 
 
 def test_a_check_says_how_much_expires_where_little_else_is_known():
     add_run(ago=12 * HOUR)
     add_entries(123)
 
-    assert "\nAbout 250 rows a day expire.\n" in call(check=True)[1]
+    assert "\nRows expired a day: about 250.\n" in call(check=True)[1]
 
 
 # Nothing to do
@@ -329,10 +369,20 @@ def test_time_that_is_over_exits_with_0_when_nothing_is_left():
     assert call(max_seconds=0)[0] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
-def test_a_signal_stops_it_between_batches_and_the_handlers_come_back(monkeypatch, number):
+@pytest.fixture
+def usual():
+    """A handler for each signal; what was started in the background ignores some."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    yield signal.default_int_handler
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_stops_it_between_batches_and_the_handlers_come_back(monkeypatch, usual, number):
     add_entries(5)
-    before = signal.getsignal(number)
+    number = signal.Signals[number]
     real = cleanup.run
 
     def run(*, stop, **options):
@@ -349,7 +399,17 @@ def test_a_signal_stops_it_between_batches_and_the_handlers_come_back(monkeypatc
     assert code == 3
     assert out == "Removed 2 expired entries and 0 expired sessions.\n"
     assert err.startswith("Stopped early (asked to stop)")
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is usual
+
+
+def test_a_hang_up_that_is_ignored_stays_ignored(usual):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+
+    with cleanup_tokens._stopped_by_signals() as stop:
+        signal.raise_signal(signal.SIGHUP)
+
+    assert not stop.is_set()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_a_second_interrupt_acts_as_always():

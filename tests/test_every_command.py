@@ -66,6 +66,14 @@ def fail_once(monkeypatch):
 # What it does and says
 
 
+def test_it_says_when_the_checks_will_expect_it_more_often(call, settings):
+    settings.TOKENS_CLEANUP_INTERVAL = timedelta(hours=1)
+
+    said = "TOKENS_CLEANUP_INTERVAL is 1 hour: --check will call this overdue.\n"
+    assert call() == (0, "Nothing to remove.\n", STARTED + said)
+    assert call(verbosity=0) == (0, "", "")
+
+
 def test_it_says_what_it_does_and_runs_at_once_when_due(call):
     add_entries(3)
 

@@ -88,7 +88,7 @@ def test_what_is_on_record_is_summed_by_outcome_and_table():
     for outcome, entries in (("succeeded", 5), ("failed", 2), ("failed", 0)):
         run = add_run(ago=DAY, outcome=outcome)
         CleanupRun.objects.filter(pk=run.pk).update(entries_removed=entries, sessions_removed=1)
-    add_run(ago=HOUR, outcome="running", slot=1)
+    add_run(ago=timedelta(minutes=9), outcome="running", slot=1)
 
     shown = scrape()
 
@@ -101,6 +101,16 @@ def test_what_is_on_record_is_summed_by_outcome_and_table():
     assert shown[("running",)] == 1
     assert (shown[("removed_rows", "entries")], shown[("removed_rows", "sessions")]) == (7, 3)
     assert shown[("last_run_success",)] == 0  # not the one at work
+
+
+def test_a_run_that_was_killed_is_no_run_at_work():
+    add_run(ago=DAY)
+    add_run(ago=timedelta(minutes=11), outcome="running", slot=1)
+
+    shown = scrape()
+
+    assert (shown[("running",)], shown[("runs", "abandoned")]) == (0, 1)
+    assert shown[("last_run_success",)] == 0
 
 
 def test_it_shows_that_it_is_overdue_and_falling_behind():
@@ -347,8 +357,12 @@ def test_a_command_that_goes_on_does_so_without_the_file(path, monkeypatch, caps
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("missing/tokens.prom", "there is no directory"), (".", "is a directory")],
-    ids=["no directory", "a directory"],
+    [
+        ("missing/tokens.prom", "there is no directory"),
+        (".", "is a directory"),
+        ("tokens.txt", "end in .prom"),
+    ],
+    ids=["no directory", "a directory", "another name"],
 )
 def test_a_path_that_can_not_be_written_exits_with_2_and_nothing_is_done(tmp_path, name, message):
     add_entries(1)

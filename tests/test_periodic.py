@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError, connections
 
-from tokens import backlog, cleanup, clock, lease, retry
+from tokens import backlog, cleanup, clock, retry
 from tokens.cleanup import CleanupReport
 from tokens.models import BlacklistEntry, CleanupRun
 from tokens.querysets import BlacklistQuerySet
@@ -158,7 +158,7 @@ def test_a_success_in_the_future_does_not_make_it_sleep(waits):
 def test_a_run_elsewhere_is_asked_for_again_when_its_lease_may_be_over(waits):
     add_run(ago=timedelta(0), outcome="running", slot=1)
 
-    assert waits(1) == ([lease.LEASE], ["running elsewhere"])
+    assert waits(1) == ([CleanupRun.LEASE], ["running elsewhere"])
     assert waits(1, interval=MINUTE) == ([MINUTE], ["running elsewhere"])
 
 
@@ -167,7 +167,7 @@ def test_a_run_that_was_killed_is_taken_over_when_its_lease_is_over(waits):
     add_entries(2)
 
     def time_passes():
-        CleanupRun.objects.filter(slot=1).update(heartbeat_at=clock.now() - 2 * lease.LEASE)
+        CleanupRun.objects.filter(slot=1).update(heartbeat_at=clock.now() - 2 * CleanupRun.LEASE)
 
     assert waits(2, during=time_passes)[1] == ["running elsewhere", "succeeded"]
     killed.refresh_from_db()

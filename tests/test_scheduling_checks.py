@@ -170,6 +170,17 @@ def test_W026_the_settings_module_is_not_set(settings: Any, show: Any) -> None:
     assert '"tests.settings"' in str(message.hint)
 
 
+@pytest.mark.parametrize(
+    "name", ["nowhere.settings", "tests.nowhere", "tests settings", ".settings"]
+)
+def test_W026_the_settings_module_can_not_be_imported(name: str, settings: Any, show: Any) -> None:
+    settings.CRONTAB_DJANGO_SETTINGS_MODULE = name
+    show(*crontabs.lines())
+    (message,) = scheduling.check_crontab_settings()
+    assert message.id == "tokens.W026"
+    assert f"names {name!r}, which can't be imported" in str(message.msg)
+
+
 @pytest.mark.parametrize("name", [None, "config", "Core"])
 def test_W027_the_project_has_no_name_of_its_own(
     name: str | None, settings: Any, show: Any

@@ -303,7 +303,76 @@ def test_slices_miss_nothing(slice_: int, monkeypatch: pytest.MonkeyPatch) -> No
     assert set(read.fingerprints) == sids
 
 
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="nobody writes while somebody reads")
+def test_an_entry_that_gets_a_new_moment_between_two_slices_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(window, "SLICE", 2)
+    now = clock.now()
+    old = make_claims()
+    revoked_elsewhere(old, created_at=now - timedelta(hours=1))
+    for number in range(6):
+        revoked_elsewhere(make_claims(), created_at=now - timedelta(minutes=number))
+    moved = []
+
+    def move() -> None:
+        moved.append(BlacklistEntry.objects.filter(key=old.sid).update(created_at=clock.now()))
+
+    def move_after_a_slice(execute: Any, sql: str, *rest: Any) -> Any:
+        answer = execute(sql, *rest)
+        if "created_at <" in sql and not moved:
+            at_once(1, move)
+        return answer
+
+    with connection.execute_wrapper(move_after_a_slice):
+        read = window.read(connection, datetime.now(UTC) - timedelta(days=1))
+    assert moved == [1]
+    assert fingerprint(uuid.UUID(old.sid)) in read.fingerprints
+    assert len(read.fingerprints) == 7
+
+
 # What this process revokes
+
+
+def test_ones_own_revocation_counts_before_anything_else_follows_the_commit() -> None:
+    claims, seen = make_claims(), []
+    assert ask(claims) is False
+
+    def stumble() -> None:
+        seen.append(ask(claims))
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), transaction.atomic():
+        transaction.on_commit(stumble)
+        revoke(claims)
+    assert seen == [True]
+    assert ask(claims) is True
+
+
+def test_ending_sessions_that_are_named_leaves_the_copy_in_use(
+    user: AbstractUser, settings: Any, loads: list[datetime]
+) -> None:
+    settings.TOKENS_MAX_SESSIONS_PER_USER = 2
+    ask(make_claims())
+    first, second, third, fourth = (
+        RefreshToken.for_user(user).access_token.claims for _ in range(4)
+    )
+    assert [ask(one) for one in (first, second, third, fourth)] == [True, True, False, False]
+    assert sessions.end_one(user, third.sid or "")
+    assert [ask(one) for one in (third, fourth)] == [True, False]
+    assert sessions.end_listed([uuid.UUID(fourth.sid)], reason="revoked") == 1
+    assert ask(fourth) is True
+    assert len(loads) == 1
+
+
+def test_somebody_elses_session_can_not_be_refused_by_naming_it(
+    user: AbstractUser, make_user: Callable[..., AbstractUser]
+) -> None:
+    claims = RefreshToken.for_user(make_user("eve")).access_token.claims
+    assert ask(claims) is False
+    assert not sessions.end_one(user, claims.sid or "")
+    assert ask(claims) is not True
+    assert not blacklist.is_revoked(claims)
 
 
 def test_ones_own_revocation_counts_at_once(loads: list[datetime]) -> None:
@@ -797,11 +866,47 @@ def test_of_many_threads_one_loads_and_the_others_do_not_wait(
     loader.start()
     assert loading.wait(30)
     assert set(at_once(20, lambda: ask(make_claims()))) == {False}
-    clocks.passed += 60
+    clocks.passed += 45
     assert set(at_once(20, lambda: ask(make_claims()))) == {None}, "too old for an answer"
     go_on.set()
     loader.join()
     assert snapshot.facts().loads == 2
+
+
+def test_a_load_that_hangs_keeps_others_from_loading_for_a_minute_only(
+    clocks: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, loading, go_on = window.read, threading.Event(), threading.Event()
+
+    def hang(connection: Any, since: datetime) -> window.Window:
+        found = read(connection, since)
+        loading.set()
+        assert go_on.wait(30)
+        return found
+
+    monkeypatch.setattr(window, "read", hang)
+    loader = threading.Thread(target=lambda: (ask(make_claims()), connections.close_all()))
+    loader.start()
+    assert loading.wait(30)
+    monkeypatch.setattr(window, "read", read)
+    claims = make_claims()
+    revoked_elsewhere(claims)
+    assert ask(claims) is None
+    clocks.passed += 61
+    assert ask(claims) is None, "its turn has been taken away"
+    assert ask(claims) is True
+    go_on.set()
+    loader.join()
+    assert ask(claims) is True, "what it read is older"
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="needs a lock that SELECT waits for")
+def test_a_load_does_not_wait_for_a_lock_that_its_own_caller_holds() -> None:
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE tokens_blacklistentry IN ACCESS EXCLUSIVE MODE")
+        assert ask(make_claims()) is None
+    assert snapshot.facts().failures == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

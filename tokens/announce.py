@@ -6,9 +6,10 @@ Signals are sent outside of the transactions of the batches.
 
 import logging
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from . import retry
+from . import clock, retry
 from .models import CleanupRun
 from .report import CleanupReport
 from .signals import (
@@ -26,7 +27,9 @@ def started(report: CleanupReport, *, using: str) -> None:
     logger.info(
         "Running scheduled token cleanup...", extra=_fields("cleanup_started", report, using)
     )
-    cleanup_started.send_robust(CleanupRun, trigger=report.trigger, using=using)
+    cleanup_started.send_robust(
+        CleanupRun, run_id=report.run_id, trigger=report.trigger, using=using
+    )
 
 
 def skipped(report: CleanupReport, *, using: str) -> None:
@@ -47,10 +50,10 @@ def slow(report: CleanupReport, *, using: str, tables: list[str]) -> None:
     )
 
 
-def batch_finished(table: str, removed: int, seconds: float, *, using: str) -> None:
+def batch_finished(table: str, removed: int, seconds: float, *, run_id: int, using: str) -> None:
     """Tell the listeners that a batch is committed. The log would drown in batches."""
     cleanup_batch_finished.send_robust(
-        CleanupRun, table=table, removed=removed, seconds=seconds, using=using
+        CleanupRun, run_id=run_id, table=table, removed=removed, seconds=seconds, using=using
     )
 
 
@@ -83,4 +86,8 @@ def ended(report: CleanupReport, *, using: str) -> None:
 
 
 def _fields(event: str, report: CleanupReport, using: str) -> dict[str, Any]:
-    return {"event": event, "using": using, **asdict(report), "removed": report.removed}
+    facts = {
+        name: clock.aware(value) if isinstance(value, datetime) else value
+        for name, value in asdict(report).items()
+    }
+    return {"event": event, "using": using, **facts, "removed": report.removed}

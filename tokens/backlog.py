@@ -47,14 +47,18 @@ class Preview:
 class Status:
     """Whether the cleanup does its work. The names of the fields are stable: they are JSON keys.
 
-    ``next_due`` is the present moment if it never succeeded. ``backlog`` counts the expired
-    entries and sessions, up to BACKLOG_LIMIT. Rows are ``added`` by expiring. ``catches_up_at``
-    is an estimate, where runs end early and yet gain ground. ``clock_difference`` is how many
-    seconds this host's clock is ahead of the database's.
+    ``last_outcome`` and what follows it tell of the newest run. ``next_due`` is the present moment
+    if it never succeeded. ``backlog`` counts the expired entries and sessions, up to BACKLOG_LIMIT.
+    Rows are ``added`` by expiring. ``catches_up_at`` is an estimate, where runs end early and yet
+    gain ground. ``clock_difference`` is how many seconds this host's clock is ahead of the
+    database's.
     """
 
     last_success: datetime | None
     last_outcome: str | None
+    last_started_at: datetime | None
+    last_host: str | None
+    last_error: str | None
     next_due: datetime
     overdue: bool
     falling_behind: bool
@@ -152,13 +156,17 @@ def status(using: str | None = None) -> Status:
     backlog = _count(using, before, limit=BACKLOG_LIMIT) if oldest else 0
     waiting = trend.Backlog(backlog, capped=backlog >= BACKLOG_LIMIT)
     rates = trend.rates(runs, success, now=now, backlog=waiting, due=interval)
+    newest = runs.order_by("-pk").first()
     # Where nothing waits, somebody else has caught up.
     prospect = (
         trend.prospect(runs, success, now=now, kept=now - before) if oldest else trend.Prospect()
     )
     return Status(
         last_success=last,
-        last_outcome=runs.order_by("-pk").values_list("outcome", flat=True).first(),
+        last_outcome=str(newest.outcome_at(now)) if newest else None,
+        last_started_at=newest.started_at if newest else None,
+        last_host=newest.host if newest else None,
+        last_error=(newest.error or None) if newest else None,
         next_due=now if last is None else last + interval,
         overdue=overdue,
         falling_behind=prospect.falling_behind,

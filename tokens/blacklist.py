@@ -8,10 +8,11 @@ answers for it.
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, cast
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
@@ -89,25 +90,31 @@ def revoke_session(
     return _write(entry, using or database())
 
 
-def revoke_sessions(rows: SessionQuerySet, *, reason: str, using: str | None = None) -> None:
+def revoke_sessions(
+    rows: SessionQuerySet, *, reason: str, using: str | None = None, sids: Sequence[UUID] = ()
+) -> None:
     """Refuse every token of all these sessions: one statement, whatever their number.
 
     An entry lasts as long as the newest refresh token, and an access token made this moment.
-    ``sessions.end_many`` calls this and deletes the rows.
+    ``sessions.end_many`` calls this and deletes the rows, and says what ``sids`` are.
     """
     using = using or database()
     begun, now = clock.elapsed(), clock.now()
     made_now = BlacklistEntry.objects.using(using).filter(created_at=now)
     with transaction.atomic(using, savepoint=False):
-        BlacklistEntry.objects.using(using).insert_for(
+        written = BlacklistEntry.objects.using(using).insert_for(
             rows, reason=reason, now=now, until=now + simplejwt.ACCESS_TOKEN_LIFETIME
         )
+        if written and sids:
+            tell = partial(snapshot.note, list(map(fingerprint, sids)), using=using)
+        else:
+            # Only the database knows their keys.
+            tell = partial(snapshot.distrust, using=using)
         pending.when_committed(
             pending.Revocation(
                 using,
                 begun=begun,
-                # Only the database knows their keys.
-                tell=partial(snapshot.distrust, using=using),
+                tell=tell,
                 move_up=partial(_move_up, made_now),
             )
         )

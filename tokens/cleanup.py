@@ -69,8 +69,9 @@ def run(
     after ``max_seconds`` or when ``stop`` is set. ``progress`` is called with the number of rows
     after each batch.
 
-    A database error that persists ends the run as "failed" and is in the report. It is raised if
-    not even that can be recorded. Any other exception is recorded and raised.
+    A database error that persists ends the run as "failed" and is in the report, whether or not
+    that can be recorded. It is raised if the run can't even begin. Any other exception is recorded
+    and raised.
     """
     if batch_size is not None and batch_size < 1:
         raise ValueError("batch_size must be at least 1.")
@@ -214,18 +215,29 @@ class _Work:
             announce.failing(self._report(outcome, error), error, using=self._using)
             self._left = self._find_left_by_failure()
         report = self._report(outcome, error)
-        if not self._lease.release(
-            outcome,
+        try:
+            held = self._record(report)
+        except Error as unrecorded:
+            report = self._report(Outcome.FAILED, error or unrecorded)
+            if error is None:
+                announce.failing(report, unrecorded, using=self._using)
+        else:
+            if not held:
+                self._stopped = LEASE_LOST
+                outcome = Outcome.PARTIAL if outcome == Outcome.SUCCEEDED else outcome
+                report = self._report(outcome, error)
+        announce.ended(report, using=self._using)
+        return report
+
+    def _record(self, report: CleanupReport) -> bool:
+        """Save how the run ended and free the lease; return False if it was lost before."""
+        return self._lease.release(
+            report.outcome,
             error=report.error or "",
             oldest_left=report.oldest_left,
             rows_left=report.rows_left,
             **self._counts,
-        ):
-            self._stopped = LEASE_LOST
-            outcome = Outcome.PARTIAL if outcome == Outcome.SUCCEEDED else outcome
-            report = self._report(outcome, error)
-        announce.ended(report, using=self._using)
-        return report
+        )
 
     def _report(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
         return CleanupReport(
@@ -251,7 +263,9 @@ class _Work:
                 self._counts["batches"] += 1
                 self._counts["longest_batch"] = max(self._counts["longest_batch"], seconds)
                 table = count.removesuffix("_removed")
-                announce.batch_finished(table, batch.removed, seconds, using=self._using)
+                announce.batch_finished(
+                    table, batch.removed, seconds, run_id=self._lease.row.pk, using=self._using
+                )
                 self._progress(batch.removed)
             self._beat()
             if not batch.more:

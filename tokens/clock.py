@@ -18,6 +18,11 @@ def stored(moment: datetime) -> datetime:
     return moment if settings.USE_TZ else moment.replace(tzinfo=None)
 
 
+def aware(moment: datetime) -> datetime:
+    """Return a moment of the tables as one that says it is UTC, for readers elsewhere."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
 def now() -> datetime:
     """Return the present moment by this host's clock."""
     return stored(datetime.now(UTC))

@@ -6,7 +6,7 @@ moment in that table comes from the database's clock: two hosts' clocks are neve
 
 import socket
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError
@@ -14,9 +14,6 @@ from django.db import IntegrityError
 from . import clock, retry
 from .models import CleanupRun
 from .querysets import RunQuerySet
-
-# A run that has not been heard of for this long is dead. It is heard of between batches.
-LEASE = timedelta(minutes=10)
 
 _SLOT = 1
 # Several, because runs that find themselves not due come and go quickly.
@@ -116,8 +113,7 @@ def _same(row: CleanupRun, using: str) -> RunQuerySet:
 
 def _abandoned(holder: CleanupRun, *, using: str, now: datetime) -> bool:
     """Return whether the holder is dead and this call was the one that took the slot from it."""
-    # A heartbeat in the future is one of a clock that was wrong.
-    if now - LEASE < holder.heartbeat_at < now + LEASE:
+    if holder.is_alive(now):
         return False
     dead = _runs(using).filter(pk=holder.pk, slot=_SLOT, heartbeat_at=holder.heartbeat_at)
     outcome = CleanupRun.Outcome.ABANDONED

@@ -155,11 +155,12 @@ def _read(using: str) -> list[_Sample]:
     was_open = connection.connection is not None
     connection.close_if_unusable_or_obsolete()
     try:
+        state = status(using)
         return [
             (_UP, (), 1),
-            *_of_status(status(using)),
-            *_of_newest_run(using),
-            *_of_history(using),
+            *_of_status(state),
+            *_of_newest_run(using, state),
+            *_of_history(using, state),
         ]
     finally:
         if not was_open:
@@ -177,15 +178,16 @@ def _of_status(state: Status) -> Iterator[_Sample]:
         "removed_rows_per_day": state.removed_per_day,
         "expired_rows_per_day": state.added_per_day,
         "clock_difference_seconds": state.clock_difference,
+        "running": state.last_outcome == CleanupRun.Outcome.RUNNING,
     }
     yield from ((name, (), value) for name, value in values.items() if value is not None)
 
 
-def _of_newest_run(using: str) -> Iterator[_Sample]:
+def _of_newest_run(using: str, state: Status) -> Iterator[_Sample]:
     runs = CleanupRun.objects.using(using)
-    running = CleanupRun.Outcome.RUNNING
-    yield "running", (), runs.filter(slot__isnull=False).exists()
-    run = runs.exclude(outcome=running).order_by("-pk").first()
+    if state.last_outcome == CleanupRun.Outcome.RUNNING:
+        runs = runs.exclude(outcome=CleanupRun.Outcome.RUNNING)
+    run = runs.order_by("-pk").first()
     if run is None:
         return
     took = (run.finished_at or run.heartbeat_at) - run.started_at
@@ -197,7 +199,7 @@ def _of_newest_run(using: str) -> Iterator[_Sample]:
     yield "last_removed_rows", ("sessions",), run.sessions_removed
 
 
-def _of_history(using: str) -> Iterator[_Sample]:
+def _of_history(using: str, state: Status) -> Iterator[_Sample]:
     """Yield sums over the runs on record: gauges, because old records are removed."""
     groups = CleanupRun.objects.using(using).values("outcome").order_by()
     found = {
@@ -212,9 +214,14 @@ def _of_history(using: str) -> Iterator[_Sample]:
     if CleanupRun.Outcome.FAILED in found:
         newest = found[CleanupRun.Outcome.FAILED]["newest"]
         yield "last_failure_timestamp_seconds", (), clock.to_epoch(newest)
+    runs = {outcome: row["runs"] for outcome, row in found.items()}
+    running = runs.pop(CleanupRun.Outcome.RUNNING, 0)
+    if state.last_outcome == CleanupRun.Outcome.ABANDONED:
+        # The newest run was killed, and no other has come to mark it.
+        runs[CleanupRun.Outcome.ABANDONED] = running + runs.get(CleanupRun.Outcome.ABANDONED, 0)
     for outcome in CleanupRun.Outcome.values:
         if outcome != CleanupRun.Outcome.RUNNING:
-            yield "runs", (outcome,), found[outcome]["runs"] if outcome in found else 0
+            yield "runs", (outcome,), runs.get(outcome, 0)
     for table in ("entries", "sessions"):
         yield "removed_rows", (table,), sum(row[table] for row in found.values())
 

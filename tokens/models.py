@@ -1,5 +1,7 @@
 """The three tables: what is refused, who is logged in, and when the cleanup ran."""
 
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -134,6 +136,9 @@ class CleanupRun(models.Model):
         FAILED = "failed", _("failed")
         ABANDONED = "abandoned", _("abandoned")
 
+    # A run that has not been heard of for this long is dead. It is heard of between batches.
+    LEASE = timedelta(minutes=10)
+
     started_at = models.DateTimeField(_("started at"), default=clock.now)
     heartbeat_at = models.DateTimeField(_("heartbeat at"), default=clock.now)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
@@ -167,3 +172,14 @@ class CleanupRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M} {self.get_outcome_display()}"
+
+    def is_alive(self, now: datetime) -> bool:
+        """Return whether it was heard of lately; ``now`` is by the database's clock."""
+        # A heartbeat in the future is one of a clock that was wrong.
+        return now - self.LEASE < self.heartbeat_at < now + self.LEASE
+
+    def outcome_at(self, now: datetime) -> Outcome:
+        """Return the outcome. A run that was killed is "abandoned" before another one marks it."""
+        outcome = self.Outcome(self.outcome)
+        dead = outcome is self.Outcome.RUNNING and not self.is_alive(now)
+        return self.Outcome.ABANDONED if dead else outcome

@@ -50,9 +50,14 @@ _waiting: set[ref[Revocation]] = set()
 
 
 def when_committed(revocation: Revocation) -> None:
-    """Call ``revocation`` after the commit; to be called in its transaction."""
+    """Call ``revocation`` after the commit, before all others; to be called in its transaction.
+
+    Django calls none after one that raises, and one that checks tokens is to see them refused.
+    """
     _waiting.add(ref(revocation, _waiting.discard))
     transaction.on_commit(revocation, using=revocation.using)
+    callbacks = connections[revocation.using].run_on_commit
+    callbacks.insert(0, callbacks.pop())
 
 
 def is_waiting(using: str) -> bool:

@@ -84,11 +84,11 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
 
     def insert_for(
         self, sessions: "SessionQuerySet", *, reason: str, now: datetime, until: datetime
-    ) -> None:
+    ) -> bool:
         """Insert an entry for each of these sessions; those that are there are only extended.
 
         One statement, whatever their number. An entry is made ``now`` and ends with its session,
-        but not before ``until``.
+        but not before ``until``. Returns whether anything was written.
         """
         connection = connections[self.db]
         sid: Any = Cast("sid", models.CharField())
@@ -113,6 +113,7 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
         conflict = _KEEP_THE_LATER_END[connection.vendor].format(table=table)
         with connection.cursor() as cursor:
             cursor.execute(f"INSERT INTO {table} ({names}) {select} {conflict}", parameters)
+            return bool(cursor.rowcount > 0)
 
     def about(self, subject: str, *, issuer: str) -> "BlacklistQuerySet":
         """Return the entries for exactly this jti, sid or user id (at most three)."""

@@ -35,7 +35,7 @@ def write(
             if attempt == len(WAITS):
                 raise
             logger.warning(
-                "tokens: %s; trying again in %s s",
+                "a transaction failed: %s; trying again in %s s",
                 describe(error),
                 WAITS[attempt],
                 extra={

@@ -69,7 +69,7 @@ def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> Tok
     if limit := conf.TOKENS_MAX_SESSIONS_PER_USER:
         others = _rows().of_user(user.pk).live().exclude(sid=session.sid).order_by("-sid")
         if surplus := list(others.values_list("sid", flat=True)[limit - 1 :]):
-            end_many(_rows().filter(sid__in=surplus), reason=Reason.LIMIT)
+            end_many(_rows().filter(sid__in=surplus), reason=Reason.LIMIT, sids=surplus)
     return session
 
 
@@ -200,10 +200,14 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
     return answer
 
 
-def end_many(rows: SessionQuerySet, *, reason: str, using: str | None = None) -> int:
+def end_many(
+    rows: SessionQuerySet, *, reason: str, using: str | None = None, sids: Sequence[UUID] = ()
+) -> int:
     """End all these sessions and return how many: two statements, whatever their number.
 
-    A third one lists them where somebody listens to ``session_ended``.
+    A third one lists them where somebody listens to ``session_ended``. ``sids``, where the caller
+    knows them, lets the copy for cached checks be gone on with. They are those of ``rows``: of
+    several, each is there or has ended; of one it need not be known.
     """
     if rows.query.is_empty():
         return 0
@@ -211,7 +215,7 @@ def end_many(rows: SessionQuerySet, *, reason: str, using: str | None = None) ->
     rows = rows.using(using)
     listening = session_ended.has_listeners(TokenSession)
     ended = list(rows.values_list("sid", "user_id")) if listening else []
-    blacklist.revoke_sessions(rows, reason=reason, using=using)
+    blacklist.revoke_sessions(rows, reason=reason, using=using, sids=sids)
     # A session that started since then has no entry and stays.
     entries = BlacklistEntry.objects.using(using).filter(key=OuterRef("sid"))
     number = rows.filter(Exists(entries)).order_by().delete()[0]
@@ -223,7 +227,7 @@ def end_many(rows: SessionQuerySet, *, reason: str, using: str | None = None) ->
 def end_listed(sids: Sequence[UUID], *, reason: str) -> int:
     """End the sessions of these ids and return how many: a few statements for each 500."""
     parts = (sids[start : start + 500] for start in range(0, len(sids), 500))
-    return sum(end_many(_rows().filter(sid__in=part), reason=reason) for part in parts)
+    return sum(end_many(_rows().filter(sid__in=part), reason=reason, sids=part) for part in parts)
 
 
 def end_all(
@@ -252,7 +256,9 @@ def end_all(
 
 def end_one(user: Any, sid: str, *, reason: str = Reason.LOGOUT) -> bool:
     """End the session ``sid`` of ``user``; return False if the user has none of that id."""
-    return bool(end_many(_rows().named(sid).of_user(user.pk), reason=reason))
+    uuid = session_uuid(sid)
+    rows = _rows().named(sid).of_user(user.pk)
+    return bool(end_many(rows, reason=reason, sids=[uuid] if uuid else []))
 
 
 def of_user(user: Any) -> SessionQuerySet:

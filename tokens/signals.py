@@ -23,11 +23,11 @@ session_ended = Signal()
 # Arguments: sid, user_id
 refresh_reuse_detected = Signal()
 
-# Arguments: trigger, using (the alias of the database)
+# Arguments: run_id, trigger, using (the alias of the database)
 cleanup_started = Signal()
 
 # A batch has been committed. The run waits for the receivers.
-# Arguments: table ("entries", "sessions" or "runs"), removed, seconds, using
+# Arguments: run_id, table ("entries", "sessions" or "runs"), removed, seconds, using
 cleanup_batch_finished = Signal()
 
 # Arguments: report (the CleanupReport), using (the alias of the database)

@@ -204,7 +204,7 @@ class _Copies:
         self._own: dict[int, float] = {}
         self._valid_from = -math.inf
         self._generation = 0
-        self._not_before = self._quiet_until = -math.inf
+        self._begun = self._not_before = self._quiet_until = -math.inf
         self.renew()
 
     def renew(self) -> None:
@@ -219,14 +219,30 @@ class _Copies:
         copy = self._copy
         if copy is not None and copy.start.age() <= max_age * self._load_at:
             return copy
-        lock = self._loading
-        if clock.elapsed() >= self._not_before and lock.acquire(blocking=False):
+        if (turn := self._turn()) is not None:
             try:
                 self._load(max_age)
             finally:
-                lock.release()
+                turn.release()
         copy = self._copy
         return copy if copy is not None and copy.start.age() <= max_age else None
+
+    def _turn(self) -> "threading.Lock | None":
+        """Return the lock of the present load if it is this caller's turn to load.
+
+        A load that hangs has it for a while only: then the next caller gets another one.
+        """
+        now, lock = clock.elapsed(), self._loading
+        if now < self._not_before:
+            return None
+        if lock.acquire(blocking=False):
+            self._begun = now
+            return lock
+        if now - self._begun >= _LONGEST_PAUSE:
+            with self._swapping:
+                if self._loading is lock:
+                    self._loading, self._begun = threading.Lock(), now
+        return None
 
     def note(self, fingerprints: Iterable[int]) -> None:
         with self._swapping:
@@ -306,6 +322,7 @@ class _Copies:
             self._base = base
             start = copy.start.elapsed
             if start >= self._valid_from:
+                self._valid_from = start  # what began before, and hung, comes too late
                 # A dictionary of its own: whoever still reads the old copy needs the old one.
                 self._own = {number: at for number, at in self._own.items() if at >= start}
                 copy.own = self._own

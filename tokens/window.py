@@ -15,6 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
 from . import clock
 from .keys import fingerprint
@@ -49,7 +50,7 @@ def read(connection: BaseDatabaseWrapper, since: datetime) -> Window:
     found = array("Q")
     lowest = connection.ops.adapt_datetimefield_value(clock.stored(since))
     condition, values = "created_at >= %s", [lowest]
-    with connection.cursor() as cursor:
+    with _one_state(connection) as cursor:
         while True:
             cursor.execute(
                 f"SELECT created_at FROM {table} WHERE {condition}"  # noqa: S608
@@ -70,6 +71,38 @@ def read(connection: BaseDatabaseWrapper, since: datetime) -> Window:
             if len(found) >= LIMIT:
                 return Window(found, _aware(start))
             condition, values = "created_at >= %s AND created_at < %s", [lowest, start]
+
+
+# What lets all statements up to the rollback see the same state. A lock on the table is not waited
+# for: it may be the caller's own. Then the caller asks the database.
+_BEGIN = {
+    "mysql": ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "BEGIN"),
+    "postgresql": (
+        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        "SET LOCAL lock_timeout = '1s'",
+    ),
+    "sqlite": ("BEGIN",),
+}
+
+
+@contextmanager
+def _one_state(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
+    """Yield a cursor whose statements all see the state that the first of them saw.
+
+    Otherwise an entry that gets a new moment meanwhile (``pending``) is read neither in the slice
+    where it was nor in the one where it is. The connection is in autocommit mode.
+    """
+    with connection.cursor() as cursor:
+        try:
+            for statement in _BEGIN[connection.vendor]:
+                cursor.execute(statement)
+            yield cursor
+        finally:
+            try:
+                cursor.execute("ROLLBACK")
+            except BaseException:
+                connection.close()  # nobody is to go on in this transaction
+                raise
 
 
 def _fingerprint_of(example: object) -> Callable[[Any], int]:
@@ -99,7 +132,7 @@ def obstacle(connection: BaseDatabaseWrapper) -> str | None:
 
 @contextmanager
 def connection_to(using: str) -> Iterator[BaseDatabaseWrapper]:
-    """Yield a connection on which each statement sees all that is committed, and nothing else.
+    """Yield a connection in autocommit mode: on it a transaction sees all that is committed.
 
     In a transaction of the caller's that is a connection of its own, closed afterwards: the
     caller's may show an old state, and what nobody has committed yet. On SQLite it always is: a

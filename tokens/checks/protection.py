@@ -144,19 +144,31 @@ def check_serializers(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def check_databases(**kwargs: Any) -> list[CheckMessage]:
-    """Return an Error if users and sessions are written to different databases."""
-    from ..models import TokenSession
+    """Return an Error for databases in which a logout may come to nothing."""
+    from ..models import BlacklistEntry, TokenSession
 
-    written = [router.db_for_write(model) for model in (get_user_model(), TokenSession)]
-    if len(set(written)) == 1:
-        return []
-    return [
-        Error(
-            f"Users are in the database {written[0]!r}, their sessions in {written[1]!r}.",
-            hint="Let the database router keep the app tokens where the user model is.",
-            id="tokens.E023",
+    found: list[CheckMessage] = []
+    users, sessions, entries = (
+        router.db_for_write(model) for model in (get_user_model(), TokenSession, BlacklistEntry)
+    )
+    if users != sessions:
+        found.append(
+            Error(
+                f"Users are in the database {users!r}, their sessions in {sessions!r}.",
+                hint="Let the database router keep the app tokens where the user model is.",
+                id="tokens.E023",
+            )
         )
-    ]
+    if not connections[entries].settings_dict.get("AUTOCOMMIT", True):
+        found.append(
+            Error(
+                f"DATABASES[{entries!r}] switches AUTOCOMMIT off, so a logout is answered before"
+                " it is committed, and lost if nobody commits it.",
+                hint="Remove AUTOCOMMIT. ATOMIC_REQUESTS gives each request a transaction.",
+                id="tokens.E024",
+            )
+        )
+    return found
 
 
 @register(Tags.urls)

@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from django.core import checks
@@ -140,14 +141,29 @@ def check_crontab_settings(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _settings_module() -> Iterator[CheckMessage]:
-    if not cronjobs.settings_module():
-        here = os.environ.get("DJANGO_SETTINGS_MODULE", "shop.settings")
-        yield checks.Warning(
-            "CRONTAB_DJANGO_SETTINGS_MODULE is not set. cron passes no environment, so the job"
-            " runs with the settings that manage.py names, maybe on another database.",
-            hint=f'Set CRONTAB_DJANGO_SETTINGS_MODULE = "{here}"',
-            id="tokens.W026",
+    name = cronjobs.settings_module()
+    if not name:
+        problem = (
+            "is not set. cron passes no environment, so the job runs with the settings that"
+            " manage.py names, maybe on another database."
         )
+    elif not _is_module(name):
+        problem = f"names {name!r}, which can't be imported: each tick fails."
+    else:
+        return
+    here = os.environ.get("DJANGO_SETTINGS_MODULE", "shop.settings")
+    yield checks.Warning(
+        f"CRONTAB_DJANGO_SETTINGS_MODULE {problem}",
+        hint=f'Set CRONTAB_DJANGO_SETTINGS_MODULE = "{here}"',
+        id="tokens.W026",
+    )
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):  # of a package above it, or of a name that is none
+        return False
 
 
 def _project_name() -> Iterator[CheckMessage]:

@@ -55,6 +55,8 @@ def _check(path: str) -> None:
         problem = f"there is no directory {str(directory)!r}."
     elif Path(path).is_dir():
         problem = f"{path!r} is a directory."
+    elif not path.endswith(".prom"):
+        problem = f"node_exporter reads only files whose names end in .prom, not {path!r}."
     elif not os.access(directory, os.W_OK):
         problem = f"nobody may write into {str(directory)!r} as this user."
     else:

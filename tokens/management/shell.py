@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections
 
 from .. import blacklist
+from ..encoder import Encoder
 
 FAILED, USAGE = 1, 2
 
@@ -41,7 +41,7 @@ def answer(
     if options["verbosity"] == 0:
         return
     if options["format"] == "json":
-        lines = [json.dumps(facts, cls=DjangoJSONEncoder)]
+        lines = [json.dumps(facts, cls=Encoder)]
     command.stdout.write("\n".join(lines))
 
 

@@ -14,9 +14,10 @@ from typing import Protocol
 
 from django.db import Error, connections
 
-from .. import backlog, blacklist, cleanup, clock, lease, retry
+from .. import backlog, blacklist, cleanup, clock, retry
 from ..cleanup import CleanupReport
 from ..conf import conf
+from ..models import CleanupRun
 from . import durations
 
 logger = logging.getLogger("tokens")
@@ -118,7 +119,7 @@ class Periodic:
     def _wait_after(self, report: CleanupReport) -> timedelta:
         if report.skipped == cleanup.RUNNING_ELSEWHERE or report.stopped == cleanup.LEASE_LOST:
             # That other run may be killed: then its lease runs out.
-            return min(self._interval, lease.LEASE)
+            return min(self._interval, CleanupRun.LEASE)
         # Asked again at least once an hour: clocks are set, and somebody else may succeed. Only a
         # success counts, so a run that ended early is gone on with then, as cron's ticks do.
         if report.outcome in (cleanup.Outcome.SUCCEEDED, cleanup.Outcome.PARTIAL):

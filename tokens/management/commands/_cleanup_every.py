@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from tokens.cleanup import SKIPPED, CleanupReport, Outcome
+from tokens.conf import conf
 from tokens.schedule import durations
 from tokens.schedule.periodic import CleanUp, Periodic
 
@@ -43,6 +44,11 @@ def run(
     if verbosity > 0:
         started = f"Cleaning up {durations.every(every)}. Stop with Ctrl-C."
         command.stderr.write(started, style_func=str)
+        if every > conf.TOKENS_CLEANUP_INTERVAL:
+            asked = durations.words(conf.TOKENS_CLEANUP_INTERVAL)
+            command.stderr.write(
+                f"TOKENS_CLEANUP_INTERVAL is {asked}: --check will call this overdue."
+            )
     attempts = iter(["first"])
 
     def tell(report: CleanupReport, _wait: timedelta) -> None:

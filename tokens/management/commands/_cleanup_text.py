@@ -68,9 +68,18 @@ def status_lines(status: Status, *, verbosity: int) -> Iterator[str]:
     if status.oldest_expired:
         yield f"The oldest expired at {_moment(status.oldest_expired)}."
     yield from _trend_lines(status)
+    if status.last_outcome not in (None, Outcome.SUCCEEDED) or verbosity >= 2:
+        yield _last_run(status)
     if verbosity >= 2:
-        yield f"Last outcome: {status.last_outcome or 'none'}"
         yield f"This host's clock is {status.clock_difference:+.3f} s off the database's."
+
+
+def _last_run(status: Status) -> str:
+    if status.last_outcome is None:
+        return "Last run: none"
+    error = f": {status.last_error}" if status.last_error else ""
+    began = f"began {_moment(status.last_started_at)} on {status.last_host or 'an unknown host'}"
+    return f"Last run: {_OUTCOMES[status.last_outcome]}, {began}{error}"
 
 
 def crontab_lines(crontab: Crontab | None) -> Iterator[str]:
@@ -105,18 +114,16 @@ def _trend_lines(status: Status) -> Iterator[str]:
     removed, per_run, added = status.removed_per_day, status.removed_per_run, status.added_per_day
     if removed is not None and added is not None:
         each = f" ({_about(per_run)} in each run)" if per_run is not None else ""
-        yield (
-            f"Removes about {_about(removed)} rows a day{each}; about {_about(added)} a day expire."
-        )
+        yield f"Rows removed a day: about {_about(removed)}{each}; expired: about {_about(added)}."
     elif added is not None:
-        yield f"About {_about(added)} rows a day expire."
+        yield f"Rows expired a day: about {_about(added)}."
     if status.falling_behind:
         yield (
             "At this rate it never catches up: let it run longer (--max-seconds), more often, or"
             " with a larger TOKENS_CLEANUP_BATCH_SECONDS."
         )
     elif status.catches_up_at is not None:
-        yield f"At this rate it has caught up by {_moment(status.catches_up_at)}."
+        yield f"At this rate it has caught up by {_moment(status.catches_up_at, '%Y-%m-%d %H:%M')}."
 
 
 def _about(number: float) -> str:
@@ -134,6 +141,14 @@ def complaint(status: Status, *, cause: str) -> str | None:
     what = "overdue and falling behind" if status.overdue else "falling behind"
     return f"The cleanup is {what}: more expires than it removes."
 
+
+_OUTCOMES: dict[str, str] = {
+    Outcome.RUNNING: "at work",
+    Outcome.SUCCEEDED: "succeeded",
+    Outcome.PARTIAL: "stopped early",
+    Outcome.FAILED: "failed",
+    Outcome.ABANDONED: "killed or cut off",
+}
 
 _LAST_RUN: dict[str, str] = {
     Outcome.RUNNING: "a run is at work.",
@@ -155,9 +170,9 @@ def _count(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def _moment(moment: datetime | None) -> str:
+def _moment(moment: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     if moment is None:
         return "never"
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{moment.strftime(form)} UTC"

@@ -108,7 +108,7 @@ class Command(BaseCommand):
         except Error as error:
             raise CommandError(
                 f"The database {using!r} can't be used ({retry.describe(error)})."
-                " Is it running, and migrated?",
+                " Is it running, writable and migrated?",
                 returncode=FAILED,
             ) from error
 
@@ -127,7 +127,8 @@ class Command(BaseCommand):
         facts = asdict(status) | {"crontab": asdict(crontab) if crontab else None}
         answer(self, facts, lines, options)
         margin = conf.TOKENS_CLEANUP_MARGIN.total_seconds()
-        if abs(status.clock_difference) > margin / 2:
+        # Some of it is the time that asking takes.
+        if abs(status.clock_difference) > max(margin / 2, 1):
             self.stderr.write(
                 f"This host's clock is {status.clock_difference:+.0f} s off the database's:"
                 f" more than half of TOKENS_CLEANUP_MARGIN ({margin:.0f} s)."
@@ -216,7 +217,7 @@ def _number(
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM and SIGINT set; the second signal of a kind acts as always."""
+    """Give an event that SIGTERM, SIGINT and SIGHUP set; the second of a kind acts as always."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # Signals are the business of the main thread.
@@ -228,6 +229,9 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
         threading.Thread(target=stop.set).start()
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    # A terminal that is closed; Windows has no such signal, and nohup wants it ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.getsignal(signal.SIGHUP)
     for number in before:
         signal.signal(number, ask)
     try:

@@ -5,7 +5,8 @@ import shlex
 from .project import Project
 
 _ABOUT = """\
-# It ticks hourly; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up. Silent unless it fails.
+# It ticks hourly; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up. It is silent
+# unless it fails, or stops early with rows left.
 # cron passes no environment: the settings must find their secrets by themselves, in a file say.
 # See that it works, an hour later: manage.py cleanup_tokens --check
 """
