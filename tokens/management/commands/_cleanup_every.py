@@ -42,13 +42,7 @@ def run(
     """Clean up until ``stop`` is set; return the report of the run under way, None if none was."""
     verbosity = options["verbosity"]
     if verbosity > 0:
-        started = f"Cleaning up {durations.every(every)}. Stop with Ctrl-C."
-        command.stderr.write(started, style_func=str)
-        if every > conf.TOKENS_CLEANUP_INTERVAL:
-            asked = durations.words(conf.TOKENS_CLEANUP_INTERVAL)
-            command.stderr.write(
-                f"TOKENS_CLEANUP_INTERVAL is {asked}: --check will call this overdue."
-            )
+        _say_what_begins(command, every)
     attempts = iter(["first"])
 
     def tell(report: CleanupReport, _wait: timedelta) -> None:
@@ -83,6 +77,14 @@ def run(
         _leave_the_pipe()
         raise CommandError("Nobody reads the output any more: stopped.", returncode=FAILED)
     return report
+
+
+def _say_what_begins(command: BaseCommand, every: timedelta) -> None:
+    started = f"Cleaning up {durations.every(every)}. Stop with Ctrl-C."
+    command.stderr.write(started, style_func=str)
+    if every > conf.TOKENS_CLEANUP_INTERVAL:
+        asked = durations.words(conf.TOKENS_CLEANUP_INTERVAL)
+        command.stderr.write(f"TOKENS_CLEANUP_INTERVAL is {asked}: --check will call this overdue.")
 
 
 def _leave_the_pipe() -> None:
