@@ -349,7 +349,9 @@ def _install(name, folder, *, url):
         DJANGO_SETTINGS_MODULE="tests.cron_settings",
         CRONTAB_PROJECT_NAME=f"tokens-test-{name}",
         CRON_PREFIX=f"env DEBUG=1 DATABASE_URL={url}",
-        CRON_SUFFIX=f"> {folder}/output 2>&1; echo $? >> {folder}/status",
+        # What a run says is there as soon as it has ended, and while the next one is at work.
+        CRON_SUFFIX=f"> {folder}/new 2>&1; code=$?; mv {folder}/new {folder}/output;"
+        f" echo $code >> {folder}/status",
     )
     assert (added.returncode, added.stdout) == (0, "")
     assert added.stderr in ("", f"no crontab for {getpass.getuser()}\n")

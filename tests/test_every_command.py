@@ -234,14 +234,15 @@ def test_a_process_runs_again_and_again_and_ends_with_0():
     add_entries(1)
 
     with process("--format=json") as child:
-        wait_until(lambda: succeeded() == 1)
+        wait_until(lambda: succeeded() >= 1)
         add_entries(2)
-        wait_until(lambda: succeeded() >= 2)
+        wait_until(lambda: CleanupRun.objects.filter(entries_removed=2, slot=None).exists())
         child.terminate()
         out, err = child.communicate(timeout=30)
 
     assert (child.returncode, err) == (0, "Cleaning up every second. Stop with Ctrl-C.\n")
-    assert [json.loads(line)["removed"] for line in out.splitlines()][:2] == [1, 2]
+    removed = [json.loads(line)["removed"] for line in out.splitlines()]
+    assert [number for number in removed if number] == [1, 2]
     assert not CleanupRun.objects.exclude(slot=None).exists()
 
 
@@ -280,7 +281,7 @@ def test_a_process_survives_a_broken_database_says_so_and_goes_on_after_the_repa
     with process() as child:
         with table_away():
             lines = [child.stderr.readline() for _ in range(3)]
-        wait_until(lambda: succeeded() == 1)
+        wait_until(lambda: succeeded() >= 1)
         child.terminate()
         child.communicate(timeout=30)
 
@@ -321,7 +322,7 @@ def test_a_process_that_was_killed_in_a_run_is_taken_over():
         wait_until(lambda: "Another cleanup is at work" in child.stderr.readline())
         # As if its lease of ten minutes were over.
         CleanupRun.objects.update(heartbeat_at=CleanupRun.objects.get().started_at - HOUR)
-        wait_until(lambda: succeeded() == 1)
+        wait_until(lambda: succeeded() >= 1)
         child.terminate()
         child.communicate(timeout=30)
 

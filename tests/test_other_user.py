@@ -21,6 +21,7 @@ SUITE = [
 
 
 @pytest.mark.xdist_group("many at once")  # test_races is among them
+@pytest.mark.timeout(1500)
 def test_everything_holds_for_another_user_model_and_other_claims() -> None:
     suite = [f"tests/{name}.py" for name in SUITE]
     done = subprocess.run(
