@@ -513,6 +513,15 @@ class TestInAProjectsTests(TestCase):
     def test_two(self) -> None:
         self._revoke_what_was_good()
 
+    def test_what_follows_a_commit_is_captured_as_without_us(self) -> None:
+        seen: list[str] = []
+        transaction.on_commit(lambda: seen.append("before"))
+        with self.captureOnCommitCallbacks(execute=True) as callbacks:
+            revoke(make_claims())
+            transaction.on_commit(lambda: seen.append("after"))
+        assert seen == ["after"]
+        assert isinstance(callbacks[0], pending.Revocation)
+
     def _revoke_what_was_good(self) -> None:
         assert not blacklist.is_revoked(self.claims)
         with self.captureOnCommitCallbacks(execute=True):
