@@ -16,12 +16,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from tokens import blacklist, cleanup, snapshot
-from tokens.backlog import Status
+from tokens.cleanup import Status
 from tokens.conf import conf
 from tokens.encoder import Encoder
 from tokens.metrics import ChecksCollector, registry
 from tokens.models import CleanupRun
-from tokens.schedule import installed
+from tokens.schedule.crontab import installed
 
 logger = logging.getLogger(__name__)
 

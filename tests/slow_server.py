@@ -5,17 +5,17 @@ from functools import partial
 
 from project.asgi import application
 from tokens import cleanup
-from tokens.querysets import BlacklistQuerySet
+from tokens.cleanup import batches
 
 __all__ = ["application"]
 
-_delete_batch = BlacklistQuerySet.delete_batch
+_delete = batches.delete
 
 
-def _slowly(self, cutoff, **more):
+def _slowly(rows, cutoff, **more):
     time.sleep(1)
-    return _delete_batch(self, cutoff, **more)
+    return _delete(rows, cutoff, **more)
 
 
-BlacklistQuerySet.delete_batch = _slowly
+batches.delete = _slowly
 cleanup.run = partial(cleanup.run, batch_size=1)

@@ -16,11 +16,11 @@ from django.db import OperationalError, connection
 from django.db.models.signals import post_delete
 
 from project.settings import BASE_DIR
-from tokens import cleanup, clock, lease, retry, signals
+from tests.deleting import replace_batches
+from tokens import cleanup, clock, retry, signals
+from tokens.cleanup import CleanupReport, lease, work
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
-from tokens.querysets import BlacklistQuerySet
-from tokens.report import CleanupReport
-from tokens.schedule import crontab
+from tokens.schedule.crontab import job as crontab
 
 from .expiring import LONG_AGO, add_entries, add_run, add_sessions
 
@@ -47,7 +47,7 @@ def broken(monkeypatch):
     def fail(self, cutoff, **more):
         raise OperationalError("disk full\nDETAIL: a row of somebody")
 
-    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", fail)
+    replace_batches(monkeypatch, fail)
 
 
 def told(log):
@@ -116,7 +116,7 @@ def test_a_run_whose_database_went_away_does_not_know_what_it_left(log, monkeypa
     def gone(using, before, *, count):
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(cleanup, "left", gone)
+    monkeypatch.setattr(work, "left", gone)
     add_entries(3)
 
     report = cleanup.run()
@@ -359,7 +359,7 @@ def test_the_pings_of_the_documentation_arrive(monkeypatch):
             cleanup.run()
             add_entries(1)
             cleanup.run(max_seconds=0)
-            monkeypatch.setattr(BlacklistQuerySet, "delete_batch", _disk_full)
+            replace_batches(monkeypatch, _disk_full)
             cleanup.run()
     finally:
         server.shutdown()

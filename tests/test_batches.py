@@ -9,6 +9,7 @@ from django.db.models.signals import pre_delete
 from uuid6 import uuid7
 
 from tokens import cleanup, clock
+from tokens.cleanup import batches
 from tokens.models import BlacklistEntry, TokenSession
 
 from .expiring import add_entries, add_sessions
@@ -22,7 +23,7 @@ def test_the_oldest_go_first():
     for days in (5, 3, 9, 7):
         add_entries(1, ends=-days * DAY, subject=str(days))
 
-    assert BlacklistEntry.objects.all().delete_batch(clock.now(), limit=2).removed == 2
+    assert batches.delete(BlacklistEntry.objects.all(), clock.now(), limit=2).removed == 2
     assert set(BlacklistEntry.objects.values_list("subject", flat=True)) == {"3", "5"}
 
 
@@ -59,11 +60,11 @@ def test_a_batch_goes_on_where_the_one_before_ended():
     ends = sorted(BlacklistEntry.objects.values_list("expires_at", flat=True))
     rows = BlacklistEntry.objects.all()
 
-    first = rows.delete_batch(clock.now(), limit=2)
+    first = batches.delete(rows, clock.now(), limit=2)
     late = BlacklistEntry.objects.create(
         key=uuid7(), scope="session", subject="late", reason="logout", expires_at=ends[0]
     )
-    second = rows.delete_batch(clock.now(), limit=5, reached=first.reached)
+    second = batches.delete(rows, clock.now(), limit=5, reached=first.reached)
 
     assert (first.removed, second.removed) == (2, 2)
     assert BlacklistEntry.objects.get() == late
@@ -125,7 +126,7 @@ def test_nobody_listens_by_default(statements):
 
 def test_a_batch_refuses_to_ignore_a_selection():
     with pytest.raises(TypeError, match="whole table"):
-        BlacklistEntry.objects.filter(subject="s").delete_batch(clock.now(), limit=1)
+        batches.delete(BlacklistEntry.objects.filter(subject="s"), clock.now(), limit=1)
 
 
 def _pages():

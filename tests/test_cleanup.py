@@ -13,11 +13,13 @@ from django.db import (
     transaction,
 )
 
-from tokens import cleanup, clock, lease, retry
-from tokens.backlog import BACKLOG_LIMIT
-from tokens.batches import Batch
+from tests import deleting
+from tests.deleting import replace_batches
+from tokens import cleanup, clock, retry
+from tokens.cleanup import BACKLOG_LIMIT, lease, work
+from tokens.cleanup.batches import Batch
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
-from tokens.querysets import BlacklistQuerySet, RunQuerySet
+from tokens.querysets import RunQuerySet
 from tokens.signals import cleanup_failed, cleanup_finished
 
 from .expiring import IN_A_WHILE, LONG_AGO, add_entries, add_run, add_sessions
@@ -37,14 +39,14 @@ def no_waiting(monkeypatch):
 
 @pytest.fixture
 def heartbeat_each_batch(monkeypatch):
-    monkeypatch.setattr(cleanup, "_HEARTBEAT", 0)
+    monkeypatch.setattr(work, "_HEARTBEAT", 0)
 
 
 @contextmanager
 def failing_batches(monkeypatch, error, *, times):
     """Let the next ``times`` deletions of entries fail; gives the limits that were asked for."""
     limits = []
-    real = BlacklistQuerySet.delete_batch
+    real = deleting.real
 
     def delete_batch(self, cutoff, *, limit, reached):
         limits.append(limit)
@@ -53,7 +55,7 @@ def failing_batches(monkeypatch, error, *, times):
         return real(self, cutoff, limit=limit, reached=reached)
 
     with monkeypatch.context() as patch:
-        patch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
+        replace_batches(patch, delete_batch)
         yield limits
 
 
@@ -127,7 +129,7 @@ def test_old_runs_go_but_never_the_newest_success_nor_the_running_one():
 
     with pytest.MonkeyPatch.context() as patch:
         # The new run fails at the end, so that it is no newer success.
-        patch.setattr(cleanup._Work, "_find_left", lambda self: 1 / 0)
+        patch.setattr(work._Work, "_find_left", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             cleanup.run()
 
@@ -168,8 +170,8 @@ def test_the_size_adapts_to_the_time_that_a_batch_takes(monkeypatch, settings):
         now[0] += limit * next(seconds_a_row, 0)
         return Batch(limit, more=len(limits) < 8)
 
-    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
-    monkeypatch.setattr(cleanup, "monotonic", lambda: now[0])
+    replace_batches(monkeypatch, delete_batch)
+    monkeypatch.setattr(work, "monotonic", lambda: now[0])
 
     report = cleanup.run(pause=0)  # whatever others do
 
@@ -203,7 +205,7 @@ def test_it_rests_between_batches(monkeypatch):
         now[0] += seconds
 
     monkeypatch.setattr(stop, "wait", wait)
-    monkeypatch.setattr(cleanup, "monotonic", lambda: now[0])
+    monkeypatch.setattr(work, "monotonic", lambda: now[0])
 
     assert cleanup.run(batch_size=2, pause=7, stop=stop).removed == 5
     assert rests == [5, 2, 5, 2]
@@ -432,7 +434,7 @@ def test_without_if_due_the_last_success_does_not_matter():
 
 def test_if_due_gives_the_lease_back_when_another_run_was_faster(monkeypatch):
     answers = iter([True, False])
-    monkeypatch.setattr(cleanup, "is_due", lambda *question: next(answers))
+    monkeypatch.setattr(work, "is_due", lambda *question: next(answers))
 
     assert cleanup.run(if_due=True).skipped == "not due"
     assert not CleanupRun.objects.exists()
@@ -476,7 +478,7 @@ def test_it_stops_when_its_time_is_over(monkeypatch):
     def pass_time(_rows):
         now[0] += 4
 
-    monkeypatch.setattr(cleanup, "monotonic", lambda: now[0])
+    monkeypatch.setattr(work, "monotonic", lambda: now[0])
 
     report = cleanup.run(batch_size=2, max_seconds=10, progress=pass_time)
 
@@ -519,12 +521,11 @@ def test_a_batch_that_keeps_failing_is_recorded_and_the_next_run_goes_on(monkeyp
 def test_what_was_done_before_a_failure_is_kept(monkeypatch):
     add_entries(2)
     add_sessions(2)
-    real = TokenSession.objects.all().__class__
 
     def fail(self, cutoff, *, limit, reached):
         raise DatabaseError("broken index")
 
-    monkeypatch.setattr(real, "delete_batch", fail)
+    replace_batches(monkeypatch, fail, model=TokenSession)
 
     report = cleanup.run()
 
@@ -719,7 +720,7 @@ def test_it_is_overdue_an_interval_and_a_tick_after_the_last_success(settings, a
 
 
 def test_counting_the_backlog_has_an_end(monkeypatch):
-    monkeypatch.setattr("tokens.backlog.BACKLOG_LIMIT", 4)
+    monkeypatch.setattr("tokens.cleanup.backlog.BACKLOG_LIMIT", 4)
     add_entries(3)
     add_sessions(9)
 

@@ -13,10 +13,10 @@ from functools import partial
 import pytest
 from django.db import OperationalError, connections
 
+from tests.deleting import replace_batches
 from tokens import cleanup, clock, retry
 from tokens.management.commands import cleanup_tokens
 from tokens.models import BlacklistEntry, CleanupRun
-from tokens.querysets import BlacklistQuerySet
 
 from . import calling
 from .expiring import IN_A_WHILE, add_entries, add_run, add_sessions
@@ -37,7 +37,7 @@ def broken(monkeypatch):
         raise OperationalError("disk full")
 
     monkeypatch.setattr(retry, "WAITS", ())
-    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", fail)
+    replace_batches(monkeypatch, fail)
 
 
 # What it says

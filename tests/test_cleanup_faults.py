@@ -16,9 +16,11 @@ import pytest
 from django.db import OperationalError, connection, connections
 
 from project.settings import BASE_DIR
+from tests import deleting
+from tests.deleting import replace_batches
 from tokens import cleanup, clock, retry
+from tokens.cleanup import work
 from tokens.models import BlacklistEntry, CleanupRun
-from tokens.querysets import BlacklistQuerySet
 from tokens.signals import cleanup_failed
 
 from .expiring import add_entries, add_run
@@ -274,7 +276,7 @@ def test_an_error_after_taking_the_lease_gives_it_back(monkeypatch):
             raise OperationalError("gone") from None
 
     with monkeypatch.context() as patch:
-        patch.setattr(cleanup, "is_due", due)
+        patch.setattr(work, "is_due", due)
         with pytest.raises(OperationalError):
             cleanup.run(if_due=True)
 
@@ -305,7 +307,7 @@ def test_a_run_that_can_not_even_begin_is_told_to_listeners(monkeypatch):
 def test_a_batch_size_that_is_given_comes_back_after_a_retry(monkeypatch):
     monkeypatch.setattr(retry, "WAITS", (0, 0, 0))
     add_entries(30)
-    limits, real = [], BlacklistQuerySet.delete_batch
+    limits, real = [], deleting.real
 
     def delete_batch(self, cutoff, *, limit, reached):
         limits.append(limit)
@@ -313,7 +315,7 @@ def test_a_batch_size_that_is_given_comes_back_after_a_retry(monkeypatch):
             raise OperationalError("deadlock")
         return real(self, cutoff, limit=limit, reached=reached)
 
-    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
+    replace_batches(monkeypatch, delete_batch)
 
     assert cleanup.run(batch_size=8, pause=0).removed == 30
     assert limits[:6] == [8, 4, 2, 1, 8, 8]

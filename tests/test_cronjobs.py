@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tokens.schedule import cronjobs
+from tokens.schedule.crontab import entries as cronjobs
 
 from . import crontabs
 

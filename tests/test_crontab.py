@@ -15,7 +15,7 @@ from django.db import OperationalError, connection
 
 from tokens import cleanup
 from tokens.models import BlacklistEntry, CleanupRun
-from tokens.schedule import crontab
+from tokens.schedule.crontab import job as crontab
 
 from .expiring import add_entries, add_run
 from .printed_cron import PrintedCronFile

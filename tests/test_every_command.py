@@ -11,9 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
+from tests import deleting
+from tests.deleting import replace_batches
 from tokens import cleanup, retry
 from tokens.models import BlacklistEntry, CleanupRun
-from tokens.querysets import BlacklistQuerySet
 from tokens.schedule import periodic
 
 from .expiring import add_entries, add_run
@@ -52,7 +53,7 @@ def call(monkeypatch):
 def fail_once(monkeypatch):
     """Let the first batch fail."""
     monkeypatch.setattr(retry, "WAITS", ())
-    real, calls = BlacklistQuerySet.delete_batch, []
+    real, calls = deleting.real, []
 
     def delete_batch(self, cutoff, *, limit, reached):
         calls.append(limit)
@@ -60,7 +61,7 @@ def fail_once(monkeypatch):
             raise OperationalError("disk full")
         return real(self, cutoff, limit=limit, reached=reached)
 
-    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
+    replace_batches(monkeypatch, delete_batch)
 
 
 # What it does and says

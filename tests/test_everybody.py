@@ -10,9 +10,9 @@ from django.db import OperationalError
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
 
-from tokens import clock, everybody, retry, sessions
-from tokens.everybody import Ended, end_everybody
+from tokens import clock, mass_logout, retry, sessions
 from tokens.jwt import RefreshToken
+from tokens.mass_logout import Ended, end_everybody
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import Login
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(everybody, "SESSIONS_IN_BATCH", 3)
-    monkeypatch.setattr(everybody, "USERS_IN_BATCH", 2)
+    monkeypatch.setattr(mass_logout, "SESSIONS_IN_BATCH", 3)
+    monkeypatch.setattr(mass_logout, "USERS_IN_BATCH", 2)
 
 
 @pytest.fixture
@@ -170,8 +170,8 @@ def test_a_deadlock_is_tried_again(user: User, monkeypatch: pytest.MonkeyPatch) 
 def test_statements_grow_with_the_batches_only(
     people: list[User], statements: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(everybody, "SESSIONS_IN_BATCH", 5_000)
-    monkeypatch.setattr(everybody, "USERS_IN_BATCH", 500)
+    monkeypatch.setattr(mass_logout, "SESSIONS_IN_BATCH", 5_000)
+    monkeypatch.setattr(mass_logout, "USERS_IN_BATCH", 500)
 
     def count() -> int:
         with statements() as ran:

@@ -9,8 +9,8 @@ import pytest
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 
-from tokens.schedule import installed
-from tokens.schedule.installed import State
+from tokens.schedule.crontab import installed
+from tokens.schedule.crontab.installed import State
 
 from . import calling, crontabs
 from .expiring import add_entries

@@ -9,9 +9,10 @@ import pytest
 from django.db import OperationalError, connections
 
 from project.asgi import application as django_application
+from tests import deleting
+from tests.deleting import replace_batches
 from tokens import cleanup, clock, retry
 from tokens.models import BlacklistEntry, CleanupRun
-from tokens.querysets import BlacklistQuerySet
 from tokens.schedule import periodic
 from tokens.schedule.lifespan import CleanupLifespan
 
@@ -40,14 +41,14 @@ class Batches:
 @pytest.fixture
 def batches(monkeypatch):
     """Batches of entries that end when they are told to."""
-    events, real = Batches(), BlacklistQuerySet.delete_batch
+    events, real = Batches(), deleting.real
 
     def delete_batch(self, cutoff, *, limit, reached):
         events.at_work.set()
         assert events.may_end.wait(20)
         return real(self, cutoff, limit=limit, reached=reached)
 
-    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", delete_batch)
+    replace_batches(monkeypatch, delete_batch)
     return events
 
 
@@ -154,7 +155,7 @@ def test_it_survives_errors(monkeypatch, caplog):
     def fail(self, cutoff, *, limit, reached):
         raise OperationalError("disk full")
 
-    patch.setattr(BlacklistQuerySet, "delete_batch", fail)
+    replace_batches(patch, fail)
 
     async def work(client):
         await until(asked(lambda: len(outcomes()) >= 2))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokens.keyset import KeySet
+from tokens.snapshot.keyset import KeySet
 
 MILLION = 1_000_000
 

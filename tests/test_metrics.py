@@ -11,12 +11,13 @@ from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_lates
 from prometheus_client.parser import text_string_to_metric_families
 
 from project.settings import BASE_DIR
-from tokens import backlog, blacklist, cleanup, clock, metrics, retry, snapshot
+from tests.deleting import replace_batches
+from tokens import blacklist, cleanup, clock, metrics, retry, snapshot
 from tokens.claims import Claims
+from tokens.cleanup import backlog
 from tokens.jwt import RefreshToken
 from tokens.metrics import ChecksCollector, CleanupCollector, write_textfile
 from tokens.models import BlacklistEntry, CleanupRun
-from tokens.querysets import BlacklistQuerySet
 from tokens.schedule import periodic
 
 from .expiring import add_entries, add_run, add_sessions
@@ -280,7 +281,7 @@ def test_the_command_writes_the_file_after_a_run_that_failed(path, monkeypatch):
         raise OperationalError("disk full")
 
     monkeypatch.setattr(retry, "WAITS", ())
-    monkeypatch.setattr(BlacklistQuerySet, "delete_batch", fail)
+    replace_batches(monkeypatch, fail)
 
     code, _, shown = call(path)
 

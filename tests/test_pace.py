@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection
 
-from tokens import cleanup, clock, pace
+from tokens import cleanup, clock
+from tokens.cleanup import batches, pace, work
 from tokens.models import BlacklistEntry
 
 from .expiring import add_entries
@@ -103,7 +104,7 @@ def test_a_run_is_slower_while_others_work(monkeypatch, others):
     others(work=True)
     add_entries(12)
     rests = []
-    monkeypatch.setattr(cleanup._Work, "_rest", lambda self, seconds: rests.append(seconds))
+    monkeypatch.setattr(work._Work, "_rest", lambda self, seconds: rests.append(seconds))
 
     assert cleanup.run(batch_size=5).removed == 12
     assert len(rests) == 2
@@ -157,7 +158,7 @@ def test_our_own_writes_are_nobody_elses(watching):
     others = watching()
 
     add_entries(5)
-    BlacklistEntry.objects.all().delete_batch(clock.now(), limit=2)
+    batches.delete(BlacklistEntry.objects.all(), clock.now(), limit=2)
 
     assert not others.work()
 

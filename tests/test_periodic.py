@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError, connections
 
-from tokens import backlog, cleanup, clock, retry
-from tokens.cleanup import CleanupReport
+from tests.deleting import replace_batches
+from tokens import cleanup, clock, retry
+from tokens.cleanup import CleanupReport, backlog
 from tokens.models import BlacklistEntry, CleanupRun
-from tokens.querysets import BlacklistQuerySet
 from tokens.schedule import periodic
 from tokens.schedule.periodic import Periodic
 
@@ -275,7 +275,7 @@ def test_a_database_that_fails_is_recovered_from(waits, monkeypatch):
     def fail(self, cutoff, *, limit, reached):
         raise OperationalError("disk full")
 
-    patch.setattr(BlacklistQuerySet, "delete_batch", fail)
+    replace_batches(patch, fail)
 
     assert waits(2, during=patch.undo)[1] == ["failed", "succeeded"]
     assert list(CleanupRun.objects.order_by("pk").values_list("outcome", flat=True)) == [

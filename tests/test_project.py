@@ -13,7 +13,7 @@ from django.test import Client
 from project.settings import _KNOWN_SECRET as KNOWN_SECRET
 from project.settings import BASE_DIR
 from tokens import clock, snapshot
-from tokens.backlog import Status
+from tokens.cleanup import Status
 from tokens.keys import key_for
 from tokens.models import BlacklistEntry, CleanupRun
 from tokens.querysets import RunQuerySet

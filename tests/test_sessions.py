@@ -10,10 +10,10 @@ from django.db import connection, transaction
 
 from tokens import blacklist, clock, sessions
 from tokens.claims import Claims
-from tokens.client import Client, used_by
 from tokens.exceptions import TokenReused, TokenRevoked
 from tokens.jwt import RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
+from tokens.origin import Client, used_by
 
 from .threads import at_once, each_at_once
 

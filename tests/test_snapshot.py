@@ -17,13 +17,14 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
-from tokens import blacklist, clock, pending, sessions, snapshot, window
+from tokens import blacklist, clock, sessions, snapshot
 from tokens.api.authentication import JWTAuthentication, JWTStatelessUserAuthentication
 from tokens.claims import Claims
 from tokens.exceptions import TokenRevoked
 from tokens.jwt import AccessToken, RefreshToken
 from tokens.keys import fingerprint, new_sid
 from tokens.models import BlacklistEntry
+from tokens.snapshot import pending, recent, snapshots
 
 from .forge import signed
 from .threads import at_once
@@ -46,13 +47,13 @@ def cached(settings: Any) -> Iterator[None]:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     """Return the moments from which on the table was read, one for each time."""
-    read, asked = window.read, []
+    read, asked = recent.read, []
 
-    def record(connection: Any, since: datetime) -> window.Window:
+    def record(connection: Any, since: datetime) -> recent.Window:
         asked.append(since)
         return read(connection, since)
 
-    monkeypatch.setattr(window, "read", record)
+    monkeypatch.setattr(recent, "read", record)
     return asked
 
 
@@ -273,8 +274,8 @@ def test_without_USE_TZ_it_answers_the_same(settings: Any) -> None:
 def test_more_than_fit_leave_old_tokens_to_the_database(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setattr(window, "SLICE", 3)
-    monkeypatch.setattr(window, "LIMIT", 9)
+    monkeypatch.setattr(recent, "SLICE", 3)
+    monkeypatch.setattr(recent, "LIMIT", 9)
     monkeypatch.setattr(pending, "PATIENCE", 0)
     settings.TOKENS_CLEANUP_MARGIN = timedelta(0)
     many = [make_claims() for _ in range(20)]
@@ -292,13 +293,13 @@ def test_more_than_fit_leave_old_tokens_to_the_database(
 
 @pytest.mark.parametrize("slice_", [1, 2, 3, 7, 100])
 def test_slices_miss_nothing(slice_: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "SLICE", slice_)
+    monkeypatch.setattr(recent, "SLICE", slice_)
     many = [make_claims() for _ in range(23)]
     now = clock.now()
     for number, claims in enumerate(many):
         revoked_elsewhere(claims, created_at=now - timedelta(microseconds=number // 3))
     revoked_elsewhere(make_claims(), created_at=now - timedelta(days=2))
-    read = window.read(connection, datetime.now(UTC) - timedelta(days=1))
+    read = recent.read(connection, datetime.now(UTC) - timedelta(days=1))
     sids = {fingerprint(uuid.UUID(claims.sid)) for claims in many}
     assert set(read.fingerprints) == sids
 
@@ -307,7 +308,7 @@ def test_slices_miss_nothing(slice_: int, monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_entry_that_gets_a_new_moment_between_two_slices_is_not_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(window, "SLICE", 2)
+    monkeypatch.setattr(recent, "SLICE", 2)
     now = clock.now()
     old = make_claims()
     revoked_elsewhere(old, created_at=now - timedelta(hours=1))
@@ -325,7 +326,7 @@ def test_an_entry_that_gets_a_new_moment_between_two_slices_is_not_missed(
         return answer
 
     with connection.execute_wrapper(move_after_a_slice):
-        read = window.read(connection, datetime.now(UTC) - timedelta(days=1))
+        read = recent.read(connection, datetime.now(UTC) - timedelta(days=1))
     assert moved == [1]
     assert fingerprint(uuid.UUID(old.sid)) in read.fingerprints
     assert len(read.fingerprints) == 7
@@ -412,41 +413,41 @@ def test_a_note_stays_until_a_load_that_began_after_it(
     claims = make_claims()
     ask(claims)
     clocks.passed += 60
-    read = window.read
+    read = recent.read
 
-    def read_then_commit(connection: Any, since: datetime) -> window.Window:
+    def read_then_commit(connection: Any, since: datetime) -> recent.Window:
         found = read(connection, since)
         revoke(claims)
         return found
 
-    monkeypatch.setattr(window, "read", read_then_commit)
+    monkeypatch.setattr(recent, "read", read_then_commit)
     assert ask(claims) is True
     assert snapshot.facts().loads == 2
-    monkeypatch.setattr(window, "read", read)
+    monkeypatch.setattr(recent, "read", read)
     clocks.passed += 60
     assert ask(claims) is True
     assert snapshot.facts().loads == 3
-    assert not snapshot._copies["default"]._own
+    assert not snapshots._copies["default"]._own
 
 
 def test_a_load_during_which_sessions_end_is_not_used(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claims = RefreshToken.for_user(user).access_token.claims
-    read = window.read
+    read = recent.read
 
-    def read_then_end(connection: Any, since: datetime) -> window.Window:
+    def read_then_end(connection: Any, since: datetime) -> recent.Window:
         found = read(connection, since)
         sessions.end_all(user)
         return found
 
-    monkeypatch.setattr(window, "read", read_then_end)
+    monkeypatch.setattr(recent, "read", read_then_end)
     assert ask(claims) is None
     assert blacklist.is_revoked(claims)
 
 
 def test_too_many_notes_make_way_for_a_load(monkeypatch: pytest.MonkeyPatch, clocks: Clock) -> None:
-    monkeypatch.setattr(snapshot, "OWN_LIMIT", 3)
+    monkeypatch.setattr(snapshots, "OWN_LIMIT", 3)
     many = [make_claims() for _ in range(4)]
     ask(many[0])
     for claims in many:
@@ -559,7 +560,7 @@ def test_ones_own_late_revocation_counts_even_if_a_load_forgets_it_meanwhile(
     claims, other = make_claims(), make_claims()
     ask(other)
     monkeypatch.setattr(
-        blacklist, "_move_up", lambda rows: snapshot._copies["default"]._own.clear()
+        blacklist, "_move_up", lambda rows: snapshots._copies["default"]._own.clear()
     )
     with transaction.atomic():
         revoke(claims)
@@ -613,7 +614,7 @@ def test_a_clock_that_is_set_makes_a_copy_old(
 def test_a_clock_that_is_set_back_moves_what_is_read(
     clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "WHOLE_EVERY", 1e9)
+    monkeypatch.setattr(snapshots, "WHOLE_EVERY", 1e9)
     ask(make_claims())
     clocks.set -= 86_400
     before = time.time()
@@ -626,7 +627,7 @@ def test_a_clock_that_is_set_back_moves_what_is_read(
 def test_a_large_window_is_completed_by_what_is_younger(
     clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "WHOLE_EVERY", 1e9)
+    monkeypatch.setattr(snapshots, "WHOLE_EVERY", 1e9)
     first, second, third = make_claims(), make_claims(), make_claims()
     revoked_elsewhere(first)
     assert ask(first) is True
@@ -637,7 +638,7 @@ def test_a_large_window_is_completed_by_what_is_younger(
     revoked_elsewhere(third, created_at=clock.now() - timedelta(seconds=pending.PATIENCE))
     clocks.passed += 60
     assert [ask(first), ask(second), ask(third)] == [True, True, True]
-    monkeypatch.setattr(snapshot, "WHOLE_EVERY", 0)
+    monkeypatch.setattr(snapshots, "WHOLE_EVERY", 0)
     clocks.passed += 60
     assert [ask(first), ask(second), ask(third)] == [True, True, True]
 
@@ -645,16 +646,16 @@ def test_a_large_window_is_completed_by_what_is_younger(
 def test_a_window_that_took_long_is_completed_at_once(
     clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, late = window.read, make_claims()
+    read, late = recent.read, make_claims()
 
-    def slowly(connection: Any, since: datetime) -> window.Window:
+    def slowly(connection: Any, since: datetime) -> recent.Window:
         found = read(connection, since)
         if len(loads) == 1:
             clocks.passed += 500
             revoked_elsewhere(late)
         return found
 
-    monkeypatch.setattr(window, "read", slowly)
+    monkeypatch.setattr(recent, "read", slowly)
     assert ask(late) is True
     assert len(loads) == 2
     assert (snapshot.facts().age or 0) < 10
@@ -663,19 +664,19 @@ def test_a_window_that_took_long_is_completed_at_once(
 def test_what_is_too_slow_to_be_of_use_is_not_tried_all_the_time(
     clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = window.read
+    read = recent.read
 
-    def slowly(connection: Any, since: datetime) -> window.Window:
+    def slowly(connection: Any, since: datetime) -> recent.Window:
         clocks.passed += 200
         return read(connection, since)
 
-    monkeypatch.setattr(window, "read", slowly)
+    monkeypatch.setattr(recent, "read", slowly)
     assert ask(make_claims()) is None
     assert len(loads) == 2
     clocks.passed += 50
     assert ask(make_claims()) is None
     assert len(loads) == 2
-    monkeypatch.setattr(window, "read", read)
+    monkeypatch.setattr(recent, "read", read)
     clocks.passed += 20
     assert ask(make_claims()) is False
 
@@ -697,14 +698,14 @@ def test_a_smaller_age_counts_at_once(settings: Any, loads: list[datetime]) -> N
 
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Return what breaks and mends the reading of the window."""
-    read = window.read
+    """Return what breaks and mends the reading of the recent."""
+    read = recent.read
 
     def fail(*_: Any) -> Any:
         raise OperationalError("the server has gone")
 
     def break_it(now: bool) -> None:
-        monkeypatch.setattr(window, "read", fail if now else read)
+        monkeypatch.setattr(recent, "read", fail if now else read)
 
     return break_it
 
@@ -736,7 +737,7 @@ def test_a_load_that_fails_slowly_is_not_tried_all_the_time(
         raise OperationalError("no connection was free")
 
     settings.TOKENS_CHECK_MAX_AGE = timedelta(seconds=1)
-    monkeypatch.setattr(window, "read", fail_slowly)
+    monkeypatch.setattr(recent, "read", fail_slowly)
     for _ in range(5):
         assert ask(make_claims()) is None
     assert snapshot.facts().failures == 1
@@ -761,16 +762,16 @@ def test_neither_a_copy_nor_the_database_is_503(
 
 
 def test_an_interrupted_load_lets_others_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = window.read
+    read = recent.read
 
     def interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(window, "read", interrupt)
+    monkeypatch.setattr(recent, "read", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ask(make_claims())
-    monkeypatch.setattr(window, "read", read)
-    snapshot._copies["default"]._not_before = 0
+    monkeypatch.setattr(recent, "read", read)
+    snapshots._copies["default"]._not_before = 0
     assert ask(make_claims()) is False
 
 
@@ -827,13 +828,13 @@ def test_moments_in_local_time_are_no_window(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = connections["default"]
-    assert window.obstacle(database) is None
+    assert recent.obstacle(database) is None
     local = "Europe/Berlin"
     settings.USE_TZ = database.vendor != "postgresql"
     monkeypatch.setattr(database, "timezone_name", local)
-    assert local in (window.obstacle(database) or "")
+    assert local in (recent.obstacle(database) or "")
     monkeypatch.setattr(database, "vendor", "oracle")
-    assert "oracle" in (window.obstacle(database) or "")
+    assert "oracle" in (recent.obstacle(database) or "")
 
 
 def test_each_database_has_a_copy_of_its_own() -> None:
@@ -861,16 +862,16 @@ def test_a_flush_forgets_the_copy() -> None:
 def test_of_many_threads_one_loads_and_the_others_do_not_wait(
     monkeypatch: pytest.MonkeyPatch, clocks: Clock
 ) -> None:
-    read, loading, go_on = window.read, threading.Event(), threading.Event()
+    read, loading, go_on = recent.read, threading.Event(), threading.Event()
     ask(make_claims())
     clocks.passed += 60
 
-    def slowly(connection: Any, since: datetime) -> window.Window:
+    def slowly(connection: Any, since: datetime) -> recent.Window:
         loading.set()
         assert go_on.wait(30)
         return read(connection, since)
 
-    monkeypatch.setattr(window, "read", slowly)
+    monkeypatch.setattr(recent, "read", slowly)
     loader = threading.Thread(target=lambda: (ask(make_claims()), connections.close_all()))
     loader.start()
     assert loading.wait(30)
@@ -885,19 +886,19 @@ def test_of_many_threads_one_loads_and_the_others_do_not_wait(
 def test_a_load_that_hangs_keeps_others_from_loading_for_a_minute_only(
     clocks: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, loading, go_on = window.read, threading.Event(), threading.Event()
+    read, loading, go_on = recent.read, threading.Event(), threading.Event()
 
-    def hang(connection: Any, since: datetime) -> window.Window:
+    def hang(connection: Any, since: datetime) -> recent.Window:
         found = read(connection, since)
         loading.set()
         assert go_on.wait(30)
         return found
 
-    monkeypatch.setattr(window, "read", hang)
+    monkeypatch.setattr(recent, "read", hang)
     loader = threading.Thread(target=lambda: (ask(make_claims()), connections.close_all()))
     loader.start()
     assert loading.wait(30)
-    monkeypatch.setattr(window, "read", read)
+    monkeypatch.setattr(recent, "read", read)
     claims = make_claims()
     revoked_elsewhere(claims)
     assert ask(claims) is None
@@ -922,14 +923,14 @@ def test_a_load_does_not_wait_for_a_lock_that_its_own_caller_holds() -> None:
 def test_a_child_that_was_forked_while_a_load_was_under_way_can_load(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read, loading, go_on = window.read, threading.Event(), threading.Event()
+    read, loading, go_on = recent.read, threading.Event(), threading.Event()
 
-    def slowly(connection: Any, since: datetime) -> window.Window:
+    def slowly(connection: Any, since: datetime) -> recent.Window:
         loading.set()
         assert go_on.wait(30)
         return read(connection, since)
 
-    monkeypatch.setattr(window, "read", slowly)
+    monkeypatch.setattr(recent, "read", slowly)
     loader = threading.Thread(target=lambda: (ask(make_claims()), connections.close_all()))
     loader.start()
     assert loading.wait(30)
@@ -938,8 +939,8 @@ def test_a_child_that_was_forked_while_a_load_was_under_way_can_load(
     if not child:  # pragma: no cover (another process)
         code = 1
         try:
-            window.read = read
-            snapshot._copies["default"]._not_before = 0
+            recent.read = read
+            snapshots._copies["default"]._not_before = 0
             code = 0 if ask(make_claims()) is False else 2
         finally:
             os._exit(code)

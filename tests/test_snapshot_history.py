@@ -21,9 +21,10 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from tokens import blacklist, clock, pending, snapshot
+from tokens import blacklist, clock, snapshot
 from tokens.claims import Claims
 from tokens.keys import new_sid
+from tokens.snapshot import pending, snapshots
 
 from .threads import each_at_once
 
@@ -49,7 +50,7 @@ def cached(settings: Any) -> Iterator[None]:
 
 @pytest.fixture(params=[20, 1e9], ids=["whole windows", "completed windows"])
 def windows(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "WHOLE_EVERY", request.param)
+    monkeypatch.setattr(snapshots, "WHOLE_EVERY", request.param)
 
 
 @dataclass(frozen=True)

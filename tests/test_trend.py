@@ -3,7 +3,8 @@ from datetime import timedelta
 
 import pytest
 
-from tokens import backlog, cleanup, clock, trend
+from tokens import cleanup, clock
+from tokens.cleanup import backlog, trend
 from tokens.models import CleanupRun
 
 from .expiring import add_entries, add_run, add_sessions

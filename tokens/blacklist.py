@@ -19,14 +19,14 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
 
-from . import clock, pending, snapshot, users
+from . import clock, snapshot, users
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
 from .keys import fingerprint, key_for
 from .models import BlacklistEntry
 from .querysets import BlacklistQuerySet, SessionQuerySet
-from .rule import Refused
+from .refusal import Refused
 
 logger = logging.getLogger("tokens")
 
@@ -110,8 +110,8 @@ def revoke_sessions(
         else:
             # Only the database knows their keys.
             tell = partial(snapshot.distrust, using=using)
-        pending.when_committed(
-            pending.Revocation(
+        snapshot.when_committed(
+            snapshot.Revocation(
                 using,
                 begun=begun,
                 tell=tell,
@@ -256,7 +256,7 @@ def _user_entry(pk: Any, user_id: str, *, before: datetime, reason: str) -> Blac
 def _write(entry: BlacklistEntry, using: str) -> tuple[BlacklistEntry, bool]:
     # A plain insert: MariaDB's INSERT IGNORE also ignores values that it can't store.
     same = BlacklistEntry.objects.using(using).filter(key=entry.key)
-    revocation = pending.Revocation(
+    revocation = snapshot.Revocation(
         using,
         begun=clock.elapsed(),
         tell=partial(snapshot.note, [fingerprint(entry.key)], using=using),
@@ -265,7 +265,7 @@ def _write(entry: BlacklistEntry, using: str) -> tuple[BlacklistEntry, bool]:
     try:
         with transaction.atomic(using):
             entry.save(force_insert=True, using=using)
-            pending.when_committed(revocation)
+            snapshot.when_committed(revocation)
     except IntegrityError:
         known = _extend(entry, revocation)
         if known is None:
@@ -274,7 +274,7 @@ def _write(entry: BlacklistEntry, using: str) -> tuple[BlacklistEntry, bool]:
     return entry, True
 
 
-def _extend(entry: BlacklistEntry, revocation: pending.Revocation) -> BlacklistEntry | None:
+def _extend(entry: BlacklistEntry, revocation: snapshot.Revocation) -> BlacklistEntry | None:
     """Return the entry of the same key that is there, its moments at least those of ``entry``."""
     # Locking, because in a transaction at REPEATABLE READ a plain read may not see the row yet.
     using = revocation.using
@@ -291,7 +291,7 @@ def _extend(entry: BlacklistEntry, revocation: pending.Revocation) -> BlacklistE
                 setattr(known, name, getattr(entry, name))
             if later:
                 known.save(update_fields=later, using=using)
-            pending.when_committed(revocation)
+            snapshot.when_committed(revocation)
     return known
 
 

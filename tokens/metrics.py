@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from . import blacklist, clock, retry, snapshot
-from .backlog import BACKLOG_LIMIT, Status, status
+from .cleanup import BACKLOG_LIMIT, Status, status
 from .models import CleanupRun
 
 __all__ = ["ChecksCollector", "CleanupCollector", "registry", "write_textfile"]

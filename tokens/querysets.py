@@ -7,8 +7,7 @@ from django.db import connections, models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Cast, Concat, Greatest, Substr
 
-from . import batches, clock
-from .batches import Batch
+from . import clock
 from .claims import Claims
 from .conf import conf, simplejwt
 from .keys import key_for, session_uuid
@@ -25,19 +24,6 @@ class ExpiringQuerySet(models.QuerySet[M]):
     def expired(self, cutoff: datetime) -> "ExpiringQuerySet[M]":
         """Return the rows that ended before ``cutoff``."""
         return self.filter(expires_at__lt=cutoff)
-
-    def deletes_instances(self) -> bool:
-        """Return whether ``delete_batch`` has to load the rows that it deletes, which is slow."""
-        return batches.deletes_instances(self)
-
-    def delete_batch(self, cutoff: datetime, *, limit: int, reached: object = None) -> Batch:
-        """Delete at most ``limit`` expired rows, oldest first, in the transaction of the caller.
-
-        ``reached`` is what the batch before returned. Works on whole tables only.
-        """
-        if self.query.is_sliced or self.query.where:
-            raise TypeError("delete_batch() deletes from a whole table, not from a selection.")
-        return batches.delete(self, cutoff, limit=limit, reached=reached)
 
 
 def oldest_in_force() -> datetime:
@@ -183,16 +169,3 @@ class RunQuerySet(models.QuerySet["CleanupRun"]):
         """
         runs = self.succeeded().order_by("-finished_at")
         return (runs.filter(finished_at__lt=now + timedelta(hours=1)) if now else runs).first()
-
-    def delete_batch(self, cutoff: datetime, *, limit: int, reached: object = None) -> Batch:
-        """Delete at most ``limit`` runs that began before ``cutoff``, oldest first.
-
-        The newest success stays, however old: it says when the cleanup worked last.
-        """
-        old = self.filter(slot=None, started_at__lt=cutoff).order_by("pk")
-        if (newest := self.last_success()) is not None:
-            old = old.exclude(pk=newest.pk)
-        last = old.values_list("pk", flat=True)[limit - 1 : limit].first()
-        doomed = old if last is None else old.filter(pk__lte=last)
-        _total, deleted = doomed.delete()
-        return Batch(deleted.get(self.model._meta.label, 0), last is not None)

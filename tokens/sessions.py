@@ -17,14 +17,14 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 
-from . import blacklist, client, clock, users
+from . import blacklist, clock, origin, users
 from .claims import Claims
 from .conf import conf, simplejwt
 from .exceptions import TokenReused, TokenRevoked
 from .keys import adopted_sid, session_uuid
 from .models import BlacklistEntry, TokenSession
 from .querysets import SessionQuerySet
-from .rule import Refused
+from .refusal import Refused
 from .signals import (
     refresh_reuse_detected,
     send_after_commit,
@@ -63,7 +63,7 @@ def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> Tok
         rotated_at=refresh.issued_at if continues else None,
         auth_hash=_auth_hash(user),
         expires_at=refresh.expires_at,
-        **client.metadata(),
+        **origin.metadata(),
     )
     _tell(session_started, session.sid, user.pk)
     if limit := conf.TOKENS_MAX_SESSIONS_PER_USER:
@@ -291,7 +291,7 @@ def _rows(using: str | None = None) -> SessionQuerySet:
 
 def _moved(session: TokenSession) -> dict[str, Any]:
     """Return what is new about where the session is used; usually nothing."""
-    metadata = client.metadata()
+    metadata = origin.metadata()
     return {name: value for name, value in metadata.items() if getattr(session, name) != value}
 
 

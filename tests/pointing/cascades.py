@@ -5,6 +5,7 @@ import pytest
 from tests.expiring import IN_A_WHILE, add_entries, add_sessions
 from tests.pointing.models import Device
 from tokens import cleanup
+from tokens.cleanup import batches
 from tokens.models import BlacklistEntry, TokenSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,5 +27,5 @@ def test_what_points_to_a_session_goes_with_it_in_batches():
 
 
 def test_only_the_table_that_is_pointed_to_is_deleted_slowly():
-    assert TokenSession.objects.all().deletes_instances()
-    assert not BlacklistEntry.objects.all().deletes_instances()
+    assert batches.deletes_instances(TokenSession.objects.all())
+    assert not batches.deletes_instances(BlacklistEntry.objects.all())

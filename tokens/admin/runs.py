@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import clock
-from ..backlog import status
+from ..cleanup import status
 from ..models import CleanupRun
 from .base import ReadOnlyAdmin, label, moment, shortened, shown
 

@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
-from ..client import Client
+from ..origin import Client
 
 
 def client_of(request: Request | None) -> Client:

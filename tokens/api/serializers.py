@@ -12,11 +12,11 @@ from rest_framework_simplejwt import serializers as base
 from rest_framework_simplejwt.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.settings import api_settings
 
-from ..client import used_by
 from ..conf import conf, simplejwt
 from ..exceptions import UserInactive, UserUnknown
 from ..jwt import AnyToken, RefreshToken, SlidingToken, deferred_question, simplejwt_errors
 from ..models import TokenSession
+from ..origin import used_by
 from .client import client_of
 
 

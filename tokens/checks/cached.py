@@ -9,7 +9,7 @@ from django.db import connections, router
 
 from ..conf import conf, simplejwt
 from ..models import BlacklistEntry
-from ..window import obstacle
+from ..snapshot import obstacle
 
 
 @register(Tags.security)

@@ -16,7 +16,8 @@ from typing import Any
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
 
-from ..schedule import cronjobs, installed
+from ..schedule.crontab import entries as cronjobs
+from ..schedule.crontab import installed
 
 _ENTRY = 'CRONJOBS = [("7 * * * *", "tokens.schedule.crontab.tick")]'
 _GENERIC = {"", "app", "backend", "config", "core", "django", "project", "settings", "site", "src"}

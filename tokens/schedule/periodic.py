@@ -14,7 +14,7 @@ from typing import Protocol
 
 from django.db import Error, connections
 
-from .. import backlog, blacklist, cleanup, clock, retry
+from .. import blacklist, cleanup, clock, retry
 from ..cleanup import CleanupReport
 from ..conf import conf
 from ..models import CleanupRun
@@ -125,7 +125,7 @@ class Periodic:
         if report.outcome in (cleanup.Outcome.SUCCEEDED, cleanup.Outcome.PARTIAL):
             return min(self._interval, HOUR)
         now = clock.database_now(self._using)
-        return min(backlog.due_in(self._using, now, self._interval), HOUR)
+        return min(cleanup.due_in(self._using, now, self._interval), HOUR)
 
     def _wait_after_failure(self, report: CleanupReport, error: Exception | None) -> timedelta:
         wait = min(self._retry, self._interval)

@@ -3,10 +3,19 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from tokens.backlog import BACKLOG_LIMIT, Preview, Status
-from tokens.cleanup import LEASE_LOST, NOT_DUE, RUNNING_ELSEWHERE, SKIPPED, CleanupReport, Outcome
-from tokens.schedule.installed import REPAIR, Crontab, State
-from tokens.trend import LEFT_LIMIT
+from tokens.cleanup import (
+    BACKLOG_LIMIT,
+    LEASE_LOST,
+    LEFT_LIMIT,
+    NOT_DUE,
+    RUNNING_ELSEWHERE,
+    SKIPPED,
+    CleanupReport,
+    Outcome,
+    Preview,
+    Status,
+)
+from tokens.schedule.crontab.installed import REPAIR, Crontab, State
 
 _SKIPPED = {
     NOT_DUE: "Not due yet: nothing done.",

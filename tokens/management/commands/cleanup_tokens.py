@@ -12,10 +12,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from tokens import cleanup, retry
-from tokens.backlog import BACKLOG_LIMIT
-from tokens.cleanup import CleanupReport
+from tokens.cleanup import BACKLOG_LIMIT, CleanupReport
 from tokens.conf import conf
-from tokens.schedule import installed
+from tokens.schedule.crontab import installed
 
 from ..metrics_file import written
 from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress

@@ -12,8 +12,6 @@ from django.db import Error
 from tokens import blacklist, clock, retry, sessions
 from tokens.claims import Claims
 from tokens.conf import simplejwt
-from tokens.everybody import Ended, end_everybody
-from tokens.everybody import count as count_everybody
 from tokens.keys import session_uuid
 from tokens.management.shell import (
     FAILED,
@@ -26,6 +24,8 @@ from tokens.management.shell import (
     shows_progress,
 )
 from tokens.management.users import find_user
+from tokens.mass_logout import Ended, end_everybody
+from tokens.mass_logout import count as count_everybody
 from tokens.models import BlacklistEntry, TokenSession
 from tokens.querysets import oldest_in_force
 

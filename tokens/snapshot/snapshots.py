@@ -23,12 +23,13 @@ from datetime import UTC, datetime, timedelta
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import clock, pending, window
-from .claims import Claims
-from .conf import conf, simplejwt
-from .keys import fingerprints_of
+from .. import clock
+from ..claims import Claims
+from ..conf import conf, simplejwt
+from ..keys import fingerprints_of
+from ..models import BlacklistEntry
+from . import pending, recent
 from .keyset import KeySet
-from .models import BlacklistEntry
 
 logger = logging.getLogger("tokens")
 
@@ -277,11 +278,11 @@ class _Copies:
         """Load a copy, or log why there is none; the next attempt waits for a while."""
         begun = clock.elapsed()
         self._not_before = begun + max_age / 2
-        if window.obstacle(connections[self.using]):
+        if recent.obstacle(connections[self.using]):
             return
         generation = self._generation
         try:
-            with window.connection_to(self.using) as connection:
+            with recent.connection_to(self.using) as connection:
                 base, copy = self._read(connection, max_age)
         except Exception:  # whatever it is, the caller asks the database
             self.failures += 1
@@ -309,11 +310,11 @@ class _Copies:
                 return base, _Copy(base, None, start)
             start = _Start()
         floor = base.floor(start)
-        recent = window.read(connection, floor)
-        if recent.since > floor:  # so many that they leave no room for what is older
-            base = _base(recent, start)
+        young = recent.read(connection, floor)
+        if young.since > floor:  # so many that they leave no room for what is older
+            base = _base(young, start)
             return base, _Copy(base, None, start)
-        return base, _Copy(base, KeySet(recent.fingerprints), start)
+        return base, _Copy(base, KeySet(young.fingerprints), start)
 
     def _install(self, base: _Base, copy: _Copy, generation: int) -> None:
         with self._swapping:
@@ -341,10 +342,10 @@ def _whole(connection: BaseDatabaseWrapper, start: _Start, max_age: float) -> _B
     """Read all entries that may refuse an access token that was made in the usual way."""
     seconds = (simplejwt.ACCESS_TOKEN_LIFETIME + simplejwt.LEEWAY).total_seconds()
     since = datetime.fromtimestamp(start.wall - seconds - max_age - 2 * _slack(), UTC)
-    return _base(window.read(connection, since), start)
+    return _base(recent.read(connection, since), start)
 
 
-def _base(read: window.Window, start: _Start) -> _Base:
+def _base(read: recent.Window, start: _Start) -> _Base:
     keys = KeySet(read.fingerprints)
     return _Base(keys, read.since, start, clock.elapsed() - start.elapsed)
 

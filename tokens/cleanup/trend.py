@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, F, Max, Q, Sum
 
-from .models import CleanupRun
-from .querysets import RunQuerySet
+from ..models import CleanupRun
+from ..querysets import RunQuerySet
 
 # A run that was out of time counts what it leaves up to here: seconds of work at most.
 LEFT_LIMIT = 10_000_000

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Min
 
-from . import blacklist, clock, trend
-from .conf import conf, simplejwt
-from .models import BlacklistEntry, CleanupRun, TokenSession
+from .. import blacklist, clock
+from ..conf import conf, simplejwt
+from ..models import BlacklistEntry, CleanupRun, TokenSession
+from . import trend
 
 # Counting stops here, so that asking stays cheap when nobody has cleaned up for months.
 BACKLOG_LIMIT = 100_000

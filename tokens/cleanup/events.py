@@ -1,4 +1,4 @@
-"""Tell the log and the listeners how a run goes. Used by ``cleanup`` only.
+"""Tell the log and the listeners how a run goes.
 
 Each record has the same fields, whatever its event: those of the report as far as it is known.
 Signals are sent outside of the transactions of the batches.
@@ -9,15 +9,15 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from . import clock, retry
-from .models import CleanupRun
-from .report import CleanupReport
-from .signals import (
+from .. import clock, retry
+from ..models import CleanupRun
+from ..signals import (
     cleanup_batch_finished,
     cleanup_failed,
     cleanup_finished,
     cleanup_started,
 )
+from .report import CleanupReport
 
 logger = logging.getLogger("tokens")
 

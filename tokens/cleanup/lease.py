@@ -1,4 +1,4 @@
-"""The lease: one cleanup at a time, whatever the number of hosts. Used by ``cleanup`` only.
+"""The lease: one cleanup at a time, whatever the number of hosts.
 
 The running row of ``CleanupRun`` fills the unique ``slot``, so the insert is the decision. Every
 moment in that table comes from the database's clock: two hosts' clocks are never compared.
@@ -11,9 +11,9 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from . import clock, retry
-from .models import CleanupRun
-from .querysets import RunQuerySet
+from .. import clock, retry
+from ..models import CleanupRun
+from ..querysets import RunQuerySet
 
 _SLOT = 1
 # Several, because runs that find themselves not due come and go quickly.

@@ -14,23 +14,14 @@ from typing import Any, Protocol
 
 from django.db import Error
 
-from . import announce, blacklist, clock, lease, retry
-from .backlog import Left, Preview, Status, cutoff, cutoff_at, is_due, left, preview, status
+from .. import blacklist, clock, retry
+from ..models import BlacklistEntry, CleanupRun, TokenSession
+from ..querysets import ExpiringQuerySet
+from . import batches, events, lease
+from .backlog import Left, cutoff_at, is_due, left
 from .batches import Batch, memory_for
-from .models import BlacklistEntry, CleanupRun, TokenSession
 from .pace import Others, Pace
-from .querysets import ExpiringQuerySet
 from .report import CleanupReport
-
-__all__ = [
-    "CleanupReport",
-    "Preview",
-    "Status",
-    "cutoff",
-    "preview",
-    "run",
-    "status",
-]
 
 Outcome = CleanupRun.Outcome
 SKIPPED = "skipped"
@@ -79,7 +70,7 @@ def run(
     try:
         taken = _begin(using, trigger=trigger, if_due=if_due, interval=interval)
     except Error as error:
-        announce.unable(error, trigger=trigger, using=using)
+        events.unable(error, trigger=trigger, using=using)
         raise
     if isinstance(taken, CleanupReport):
         return taken
@@ -106,7 +97,7 @@ def _begin(
         return taken
     report = CleanupReport(SKIPPED, skipped=taken, started_at=now, cutoff=before, trigger=trigger)
     if taken == RUNNING_ELSEWHERE:
-        announce.skipped(report, using=using)
+        events.skipped(report, using=using)
     return report
 
 
@@ -154,8 +145,10 @@ class _Work:
         self._began = self._beat_at = monotonic()
         self._deadline = self._began + (float("inf") if max_seconds is None else max_seconds)
         self._cutoff = cutoff_at(taken.row.started_at)
-        self._entries = BlacklistEntry.objects.using(self._using)
-        self._sessions = TokenSession.objects.using(self._using)
+        self._tables: dict[str, ExpiringQuerySet[Any]] = {
+            "entries": BlacklistEntry.objects.using(self._using),
+            "sessions": TokenSession.objects.using(self._using),
+        }
         # The names are those of the report and of the row.
         self._counts: dict[str, Any] = {
             "entries_removed": 0,
@@ -167,15 +160,15 @@ class _Work:
 
     def run(self) -> CleanupReport:
         """Delete until nothing is left or the run has to stop."""
-        announce.started(self._report(Outcome.RUNNING), using=self._using)
+        events.started(self._report(Outcome.RUNNING), using=self._using)
         runs = CleanupRun.objects.using(self._using)
         history = self._lease.row.started_at - HISTORY
         try:
             self._tell_if_slow()
             with memory_for(self._using):
-                self._empty("entries_removed", partial(self._entries.delete_batch, self._cutoff))
-                self._empty("sessions_removed", partial(self._sessions.delete_batch, self._cutoff))
-                self._empty("runs_removed", partial(runs.delete_batch, history))
+                for count, rows in self._tables.items():
+                    self._empty(f"{count}_removed", partial(batches.delete, rows, self._cutoff))
+                self._empty("runs_removed", partial(batches.delete_runs, runs, history))
             self._left = self._find_left()
             lost = self._stopped == LEASE_LOST
             outcome = Outcome.PARTIAL if lost or self._left else Outcome.SUCCEEDED
@@ -187,11 +180,9 @@ class _Work:
         return self._end(outcome)
 
     def _tell_if_slow(self) -> None:
-        tables: dict[str, ExpiringQuerySet[Any]]
-        tables = {"entries": self._entries, "sessions": self._sessions}
-        slow = [table for table, rows in tables.items() if rows.deletes_instances()]
+        slow = [table for table, rows in self._tables.items() if batches.deletes_instances(rows)]
         if slow:
-            announce.slow(self._report(Outcome.RUNNING), using=self._using, tables=slow)
+            events.slow(self._report(Outcome.RUNNING), using=self._using, tables=slow)
 
     def _find_left(self) -> Left | None:
         """Return what the run leaves to the next one, if it ends early."""
@@ -212,7 +203,7 @@ class _Work:
         """Record how the run ended, free the lease, tell the log and the listeners."""
         if error is not None:
             # First of all, because a database that is down can't record it.
-            announce.failing(self._report(outcome, error), error, using=self._using)
+            events.failing(self._report(outcome, error), error, using=self._using)
             self._left = self._find_left_by_failure()
         report = self._report(outcome, error)
         try:
@@ -220,13 +211,13 @@ class _Work:
         except Error as unrecorded:
             report = self._report(Outcome.FAILED, error or unrecorded)
             if error is None:
-                announce.failing(report, unrecorded, using=self._using)
+                events.failing(report, unrecorded, using=self._using)
         else:
             if not held:
                 self._stopped = LEASE_LOST
                 outcome = Outcome.PARTIAL if outcome == Outcome.SUCCEEDED else outcome
                 report = self._report(outcome, error)
-        announce.ended(report, using=self._using)
+        events.ended(report, using=self._using)
         return report
 
     def _record(self, report: CleanupReport) -> bool:
@@ -263,7 +254,7 @@ class _Work:
                 self._counts["batches"] += 1
                 self._counts["longest_batch"] = max(self._counts["longest_batch"], seconds)
                 table = count.removesuffix("_removed")
-                announce.batch_finished(
+                events.batch_finished(
                     table, batch.removed, seconds, run_id=self._lease.row.pk, using=self._using
                 )
                 self._progress(batch.removed)

@@ -17,9 +17,9 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from . import clock
-from .keys import fingerprint
-from .models import BlacklistEntry
+from .. import clock
+from ..keys import fingerprint
+from ..models import BlacklistEntry
 
 # The newest entries, at most so many; tokens from before the oldest of them ask the database.
 LIMIT = 1_000_000

@@ -12,6 +12,8 @@ from django.db import Error, OperationalError, connections, models, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models.deletion import Collector
 
+from ..querysets import RunQuerySet
+
 _LOCK_WAIT_TIMEOUT = 1205  # ER_LOCK_WAIT_TIMEOUT of MySQL and MariaDB
 _LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL
 _FEW = 500
@@ -48,8 +50,10 @@ def delete(
 
     ``reached`` is what the batch before returned. It spares the database walking once more over
     what it has deleted and not yet cleared away. Rows that somebody has locked stay, for the next
-    run.
+    run. Raises TypeError for a selection: these statements see whole tables only.
     """
+    if rows.query.is_sliced or rows.query.where:
+        raise TypeError("Batches are deleted from a whole table, not from a selection.")
     if deletes_instances(rows):
         return _delete_instances(rows, cutoff, limit)
     connection = connections[rows.db]
@@ -66,6 +70,22 @@ def delete(
     )
     with connection.cursor() as cursor:
         return _DELETE[connection.vendor](cursor, expired)
+
+
+def delete_runs(
+    runs: RunQuerySet, cutoff: datetime, *, limit: int, reached: object = None
+) -> Batch:
+    """Delete at most ``limit`` of the ``runs`` that began before ``cutoff``, oldest first.
+
+    The newest success stays, however old: it says when the cleanup worked last.
+    """
+    old = runs.filter(slot=None, started_at__lt=cutoff).order_by("pk")
+    if (newest := runs.last_success()) is not None:
+        old = old.exclude(pk=newest.pk)
+    last = old.values_list("pk", flat=True)[limit - 1 : limit].first()
+    doomed = old if last is None else old.filter(pk__lte=last)
+    _total, deleted = doomed.delete()
+    return Batch(deleted.get(runs.model._meta.label, 0), last is not None)
 
 
 @contextmanager

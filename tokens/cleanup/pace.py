@@ -11,8 +11,8 @@ from time import monotonic
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from . import retry
-from .conf import conf
+from .. import retry
+from ..conf import conf
 
 FIRST_BATCH = 1_000
 _SMALLEST_BATCH, _LARGEST_BATCH = 10, 50_000

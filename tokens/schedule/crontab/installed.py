@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from . import cronjobs
+from . import entries as cronjobs
 
 REPAIR = "manage.py crontab add -v0"
 

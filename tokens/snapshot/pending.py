@@ -6,7 +6,7 @@ from weakref import ref
 
 from django.db import connections, transaction
 
-from . import clock
+from .. import clock
 
 # Seconds. A revocation whose transaction was open for longer than half of it gets a new moment.
 PATIENCE = 30.0
