@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -6,13 +7,16 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractUser
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
-from rest_framework.test import APIRequestFactory
+from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework_simplejwt import authentication as simplejwts
+from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.models import TokenUser
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 
 from tokens.api.authentication import JWTAuthentication, JWTStatelessUserAuthentication
+from tokens.claims import Claims
+from tokens.conf import simplejwt
 from tokens.jwt import AccessToken, RefreshToken, SlidingToken
 
 from .forge import USER_ID, signed
@@ -132,3 +136,112 @@ def test_validating_a_token_by_itself_asks_the_blacklist(
     refresh.blacklist()
     with pytest.raises(APIException, match="blacklisted"):
         authentication().get_validated_token(raw)
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The tokens whose claims were read, one for each reading."""
+    of, seen = Claims.of, []
+
+    def count(token: Any) -> Claims:
+        seen.append(token)
+        return of(token)
+
+    monkeypatch.setattr(Claims, "of", count)
+    return seen
+
+
+@pytest.mark.parametrize("authentication", [*CLASSES, OwnUsers])
+@pytest.mark.usefixtures("token_classes")
+def test_the_claims_of_a_token_are_read_once(
+    authentication: type, user: AbstractUser, readings: list[Any]
+) -> None:
+    access = str(RefreshToken.for_user(user).access_token)
+    readings.clear()
+    authenticate(authentication, access)
+    assert len(readings) == 1
+
+
+def test_a_request_reads_the_claims_once(
+    api: APIClient, user: AbstractUser, readings: list[Any]
+) -> None:
+    access = str(RefreshToken.for_user(user).access_token)
+    readings.clear()
+    assert api.get("/api/me/", HTTP_AUTHORIZATION=f"Bearer {access}").status_code == 200
+    assert len(readings) == 1
+
+
+@pytest.mark.parametrize("change", ["item", "payload", "lifetime", "deletion"])
+def test_claims_that_changed_are_read_again(
+    user: AbstractUser, readings: list[Any], change: str
+) -> None:
+    token = RefreshToken.for_user(user).access_token
+    before = token.claims
+    if change == "item":
+        token[simplejwt.JTI_CLAIM] = "another"
+    elif change == "payload":
+        token.payload[simplejwt.JTI_CLAIM] = "another"
+    elif change == "lifetime":
+        token.set_exp(lifetime=timedelta(days=1))
+    else:
+        del token["sid"]
+    readings.clear()
+    assert token.claims != before
+    assert token.claims == Claims.of(token)
+    assert len(readings) == 2  # one of them is ours
+
+
+class TwoTokens(JWTAuthentication):
+    """A project that verifies another token while it validates the one of the request."""
+
+    other = ""
+
+    def get_validated_token(self, raw_token: bytes) -> Any:
+        AccessToken(self.other)
+        return super().get_validated_token(raw_token)
+
+
+def test_another_token_that_a_subclass_verifies_is_asked_about(
+    user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access, other = RefreshToken.for_user(user).access_token, RefreshToken.for_user(user)
+    monkeypatch.setattr(TwoTokens, "other", str(other.access_token))
+    assert authenticate(TwoTokens, access)
+    other.blacklist()
+    with pytest.raises(TokenError, match="blacklisted"):
+        authenticate(TwoTokens, access)
+
+
+class OtherHeader(simplejwts.JWTAuthentication):
+    """A mixin of a project that finds the token somewhere else."""
+
+    def authenticate(self, request: Request) -> Any:
+        raw = request.META.get("HTTP_X_TOKEN", "").encode()
+        token = self.get_validated_token(raw)
+        return self.get_user(token), token
+
+
+class FromOtherHeader(JWTAuthentication, OtherHeader):
+    pass
+
+
+def test_a_mixin_that_finds_the_token_elsewhere_costs_one_statement(
+    user: AbstractUser, statements: Callable[[], Any]
+) -> None:
+    refresh = RefreshToken.for_user(user)
+    request = Request(APIRequestFactory().get("/", HTTP_X_TOKEN=str(refresh.access_token)))
+    with statements() as ran:
+        assert FromOtherHeader().authenticate(request)
+    assert len(ran) == 1
+    refresh.blacklist()
+    with pytest.raises(APIException, match="blacklisted"):
+        FromOtherHeader().authenticate(request)
+
+
+def test_a_token_with_an_odd_claim_names_no_user() -> None:
+    token = AccessToken()
+    token[USER_ID], token["sid"] = "1", []
+    for authentication in CLASSES:
+        with pytest.raises(APIException) as refusal:
+            authentication().get_user(token)
+        assert refusal.value.status_code == 401

@@ -30,17 +30,28 @@ MAX_TOKEN_BYTES = 8192
 # What Python raises when a claim has a type or size that simplejwt did not expect.
 ODD_CLAIM = (TypeError, ValueError, OverflowError, OSError, RecursionError)
 
-_question_deferred: ContextVar[bool] = ContextVar("question_deferred", default=False)
+# About what a caller asks the blacklist itself: the text of one token, or an authentication.
+_left_to_caller: ContextVar[object] = ContextVar("left_to_caller", default=None)
 
 
 @contextmanager
-def deferred_question() -> Iterator[None]:
-    """Verify tokens without asking the blacklist, because the caller's own query asks it."""
-    reset = _question_deferred.set(True)
+def caller_asks_about(subject: object) -> Iterator[None]:
+    """Let the caller ask the blacklist about ``subject``, in a query that it makes anyway.
+
+    Whoever verifies ``subject`` in this context does not ask; everything else is asked about as
+    always. ``subject`` is the text of a token, by identity, or an authentication: then it is the
+    token that this authentication finds in the request.
+    """
+    reset = _left_to_caller.set(subject)
     try:
         yield
     finally:
-        _question_deferred.reset(reset)
+        _left_to_caller.reset(reset)
+
+
+def is_left_to_caller(subject: object) -> bool:
+    """Return whether a caller asks the blacklist about exactly this ``subject``."""
+    return subject is not None and _left_to_caller.get() is subject
 
 
 @contextmanager
@@ -78,18 +89,25 @@ class RevocableToken(base.Token):
         except ODD_CLAIM as error:
             raise TokenError(_("Token is invalid")) from error
 
+    _read: tuple[dict[str, Any], Claims] | None = None
+
     @property
     def claims(self) -> Claims:
-        """The claims that revocation goes by. Raises TokenError for malformed ones."""
-        with simplejwt_errors():
-            return Claims.of(self)
+        """The claims that revocation uses. Raises TokenError if one is malformed.
+
+        They are read once, and again only after the payload has changed.
+        """
+        if self._read is None or self._read[0] != self.payload:
+            with simplejwt_errors():
+                self._read = dict(self.payload), Claims.of(self)
+        return self._read[1]
 
     def verify(self) -> None:
         # Not super(): where simplejwt's own blacklist app is installed too, its mixin would ask
         # once more.
         base.Token.verify(self)
         claims = self.claims  # malformed ones are refused, whoever asks the blacklist
-        if not _question_deferred.get() and self._is_revoked(claims):
+        if not is_left_to_caller(self.token) and self._is_revoked(claims):
             raise TokenError(_("Token is blacklisted"))
 
     def check_blacklist(self) -> None:

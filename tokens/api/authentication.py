@@ -1,12 +1,11 @@
 """Who is asking: simplejwt's authentication classes, and is the token revoked."""
 
-from contextvars import ContextVar
 from typing import Any
 
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework_simplejwt import authentication as base
-from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
@@ -14,36 +13,39 @@ from rest_framework_simplejwt.utils import get_md5_hash_password
 from .. import blacklist
 from ..claims import Claims
 from ..exceptions import TokenMalformed, TokenRevoked, UserUnknown
-from ..jwt import MAX_TOKEN_BYTES, ODD_CLAIM, deferred_question
+from ..jwt import (
+    MAX_TOKEN_BYTES,
+    ODD_CLAIM,
+    RevocableToken,
+    caller_asks_about,
+    is_left_to_caller,
+)
 from .errors import DATABASE_ERRORS, unavailable
-
-# While one of our ``get_user`` is going to ask the blacklist, in the query for the user.
-_get_user_asks: ContextVar[bool] = ContextVar("get_user_asks", default=False)
 
 
 class ChecksBlacklist(base.JWTAuthentication):
     """Refuse every revoked token, whatever its class.
 
-    Our ``get_user`` asks the blacklist. ``get_validated_token`` does where nobody else will: when
-    it is called by itself, and in subclasses with a ``get_user`` of their own.
+    Our ``get_user`` asks the blacklist in its own query. A project's ``get_user`` may not, and a
+    caller of ``get_validated_token`` alone calls none: for these, ``get_validated_token`` asks.
     """
 
     def authenticate(self, request: Request) -> Any:
-        reset = _get_user_asks.set(getattr(self.get_user, "asks_blacklist", False))
-        try:
+        if getattr(self.get_user, "__func__", None) not in _ASKING:
             return super().authenticate(request)
-        finally:
-            _get_user_asks.reset(reset)
+        with caller_asks_about(self):
+            return super().authenticate(request)
 
     def get_validated_token(self, raw_token: bytes) -> Token:
         if len(raw_token) > MAX_TOKEN_BYTES:
             raise InvalidToken(_("Token is too long"))
+        is_get_user_asking = is_left_to_caller(self)
         try:
-            with deferred_question():
+            with caller_asks_about(raw_token):
                 token = super().get_validated_token(raw_token)
         except ODD_CLAIM as error:
             raise InvalidToken from error
-        if not _get_user_asks.get():
+        if not is_get_user_asking:
             self.check(self.claims(token))
         return token
 
@@ -57,10 +59,10 @@ class ChecksBlacklist(base.JWTAuthentication):
             raise InvalidToken(_(str(error))) from error
 
     def claims(self, token: Token) -> Claims:
-        """Return the token's claims; 401 for malformed ones, or when it names no user."""
+        """Return the token's claims; 401 if one is malformed, or if the token names no user."""
         try:
-            claims = Claims.of(token)
-        except TokenMalformed as error:
+            claims = token.claims if isinstance(token, RevocableToken) else Claims.of(token)
+        except (TokenError, TokenMalformed) as error:
             raise InvalidToken(_(str(error))) from error
         if claims.user_id is None:
             raise InvalidToken(_("Token contained no recognizable user identification"))
@@ -90,8 +92,6 @@ class JWTAuthentication(ChecksBlacklist):
             self._check_password(user, validated_token)
         return user
 
-    get_user.asks_blacklist = True  # type: ignore[attr-defined]
-
     def _check_password(self, user: Any, token: Token) -> None:
         if token.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
             raise AuthenticationFailed(
@@ -106,4 +106,5 @@ class JWTStatelessUserAuthentication(ChecksBlacklist, base.JWTStatelessUserAuthe
         self.check(self.claims(validated_token))
         return super().get_user(validated_token)
 
-    get_user.asks_blacklist = True  # type: ignore[attr-defined]
+
+_ASKING = (JWTAuthentication.get_user, JWTStatelessUserAuthentication.get_user)

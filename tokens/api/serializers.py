@@ -14,7 +14,7 @@ from rest_framework_simplejwt.settings import api_settings
 
 from ..conf import conf, simplejwt
 from ..exceptions import UserInactive, UserUnknown
-from ..jwt import AnyToken, RefreshToken, SlidingToken, deferred_question, simplejwt_errors
+from ..jwt import AnyToken, RefreshToken, SlidingToken, caller_asks_about, simplejwt_errors
 from ..models import TokenSession
 from ..origin import used_by
 from .client import client_of
@@ -52,7 +52,7 @@ class TokenRefreshSerializer(AsksBlacklist, base.TokenRefreshSerializer):
     token_class = RefreshToken
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        with deferred_question():
+        with caller_asks_about(attrs["refresh"]):
             refresh = self.token_class(attrs["refresh"])
         try:
             with used_by(client_of(self.context.get("request"))), simplejwt_errors():
@@ -87,7 +87,7 @@ class TokenBlacklistSerializer(AsksBlacklist, base.TokenBlacklistSerializer):
     token_class = RefreshToken
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        with deferred_question():
+        with caller_asks_about(attrs["refresh"]):
             refresh = self.token_class(attrs["refresh"])
         refresh.blacklist()
         return {}
