@@ -1,7 +1,7 @@
 """What a token says about itself, read once and typed.
 
 Claims are hostile input even under a good signature (RFC 8725, section 3.11): another service may
-share the key. Whatever can't be read exactly makes the token malformed, never a guess.
+share the key. If a claim can't be read exactly, the token is malformed; we never guess.
 """
 
 import math
@@ -18,7 +18,7 @@ from .keys import session_uuid
 SID_CLAIM = "sid"
 REFRESH = "refresh"  # the type of a refresh token, the only one whose session is always asked
 
-_LAST_SECOND = 253402300799  # of the year 9999; what lies beyond is no moment to Python
+_LAST_SECOND = 253402300799  # of the year 9999; Python knows no later moment
 
 
 class HasPayload(Protocol):
@@ -29,13 +29,13 @@ class HasPayload(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims that revocation goes by.
+    """The claims that decide whether a token is revoked.
 
     ``expires_at`` is the last moment at which this token, or one refreshed from it under the same
-    id, could be accepted, not counting the verifier's leeway after it. ``needs_session`` is true
-    of an access token that lives longer than ACCESS_TOKEN_LIFETIME after it was issued: when its
-    session has ended, the session's entry may be gone before the token is, so it is accepted only
-    as long as the session is there.
+    id, could be accepted; the verifier's leeway comes on top. ``needs_session`` is true of an
+    access token that lives longer than ACCESS_TOKEN_LIFETIME after it was issued. The entry that
+    ended its session may be removed before such a token expires, so the token is accepted only
+    while the row of its session exists.
     """
 
     jti: str
@@ -50,7 +50,7 @@ class Claims:
     def of(cls, token: HasPayload) -> "Claims":
         """Return the claims of a decoded token.
 
-        Raises TokenMalformed for a claim that is missing or can't be what its name says.
+        Raises TokenMalformed if a claim is missing, or has a value that it can't have.
         """
         payload = token.payload
         sid = _text(payload, SID_CLAIM) if SID_CLAIM in payload else None

@@ -19,7 +19,7 @@ def stored(moment: datetime) -> datetime:
 
 
 def aware(moment: datetime) -> datetime:
-    """Return a moment of the tables as one that says it is UTC, for readers elsewhere."""
+    """Return a moment of the tables as an aware one in UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
@@ -30,7 +30,7 @@ def now() -> datetime:
 
 # CLOCK_MONOTONIC stands still while the machine is suspended, and a copy would not age.
 if hasattr(time, "CLOCK_BOOTTIME"):
-    # Returns seconds that nobody sets back, suspension included; only differences count.
+    # Seconds that are never set back and that include suspension; only differences mean anything.
     elapsed = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 else:  # pragma: no cover (not Linux)
     elapsed = partial(time.monotonic)

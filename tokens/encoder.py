@@ -1,4 +1,4 @@
-"""JSON for readers elsewhere: each moment says that it is UTC, with ``USE_TZ`` off too."""
+"""JSON for other programs: each moment says that it is UTC, even if ``USE_TZ`` is off."""
 
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from . import clock
 
 
 class Encoder(DjangoJSONEncoder):
-    """Django's, for which naive moments are local ones; ours never are."""
+    """Django's encoder, but naive moments are UTC, as in our tables."""
 
     def default(self, o: Any) -> Any:
         return super().default(clock.aware(o) if isinstance(o, datetime) else o)

@@ -24,10 +24,10 @@ from .exceptions import TokenMalformed, TokenRevoked, UserInactive
 from .keys import new_sid
 from .models import BlacklistEntry, TokenSession
 
-# A usual token has a few hundred bytes. What is longer is refused before anything parses it.
+# Most tokens have a few hundred bytes. We refuse a longer one before anything parses it.
 MAX_TOKEN_BYTES = 8192
 
-# What Python raises when a claim has a type or size that simplejwt did not expect.
+# Python raises these when a claim has a type or size that simplejwt does not expect.
 ODD_CLAIM = (TypeError, ValueError, OverflowError, OSError, RecursionError)
 
 # About what a caller asks the blacklist itself: the text of one token, or an authentication.
@@ -56,7 +56,7 @@ def is_left_to_caller(subject: object) -> bool:
 
 @contextmanager
 def simplejwt_errors() -> Iterator[None]:
-    """Turn our refusals into simplejwt's TokenError, which its views answer with 401."""
+    """Raise simplejwt's TokenError instead of our refusals: its views answer it with 401."""
     try:
         yield
     except (TokenMalformed, TokenRevoked) as error:
@@ -64,7 +64,7 @@ def simplejwt_errors() -> Iterator[None]:
 
 
 class _Lifetime:
-    """A lifetime that follows its setting; simplejwt reads it once, at import."""
+    """A lifetime that follows its setting; simplejwt reads the setting once, at import."""
 
     def __init__(self, setting: str) -> None:
         self.setting = setting
@@ -75,10 +75,10 @@ class _Lifetime:
 
 
 class RevocableToken(base.Token):
-    """A token that can be revoked; the mixin of the three kinds.
+    """A token that can be revoked: the mixin of the three token classes.
 
-    Verifying one, as constructing it from text does, raises simplejwt's TokenError for anything
-    that must not be accepted, odd claims and unreadable text included, and costs one statement.
+    Constructing one from text verifies it. This takes one statement, and raises simplejwt's
+    TokenError if the token must not be accepted, also if a claim is odd or the text unreadable.
     """
 
     def __init__(self, token: Any = None, verify: bool = True) -> None:  # noqa: FBT001, FBT002
@@ -103,10 +103,9 @@ class RevocableToken(base.Token):
         return self._read[1]
 
     def verify(self) -> None:
-        # Not super(): where simplejwt's own blacklist app is installed too, its mixin would ask
-        # once more.
+        # Not super(): if simplejwt's own blacklist app is installed too, its mixin would ask again.
         base.Token.verify(self)
-        claims = self.claims  # malformed ones are refused, whoever asks the blacklist
+        claims = self.claims  # refuses malformed claims, even if a caller asks the blacklist
         if not is_left_to_caller(self.token) and self._is_revoked(claims):
             raise TokenError(_("Token is blacklisted"))
 
@@ -116,13 +115,13 @@ class RevocableToken(base.Token):
             raise TokenError(_("Token is blacklisted"))
 
     def blacklist(self, *, reason: str = blacklist.Reason.LOGOUT) -> tuple[BlacklistEntry, bool]:
-        """Revoke the token; one that carries a ``sid`` ends its whole login.
+        """Revoke the token; if it carries a ``sid``, end its whole login.
 
         Returns the entry and whether it is new, as simplejwt's ``blacklist()`` does.
         """
         return sessions.end(self.claims, reason=reason)
 
-    # simplejwt's mixin would store the token's text where its own blacklist app is installed too.
+    # If simplejwt's own blacklist app is installed too, its mixin would store the token's text.
 
     @classmethod
     def for_user(cls, user: Any) -> Self:
@@ -131,14 +130,14 @@ class RevocableToken(base.Token):
         return token
 
     def outstand(self) -> Any:
-        """Do nothing: a token is known by its signature, not by a row."""
+        """Do nothing: the signature identifies a token, so it needs no row."""
 
     def _is_revoked(self, claims: Claims) -> bool:
         return blacklist.is_revoked(claims)
 
 
 class AccessToken(RevocableToken, base.AccessToken):
-    """An access token that is refused as soon as its login is ended."""
+    """An access token that is refused as soon as its login ends."""
 
     lifetime = _Lifetime("ACCESS_TOKEN_LIFETIME")
 
@@ -150,7 +149,7 @@ class SlidingToken(RevocableToken, base.SlidingToken):  # type: ignore[misc]
 
 
 class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
-    """A refresh token of a session, which it names in the claim ``sid``."""
+    """A refresh token of the session that its claim ``sid`` names."""
 
     lifetime = _Lifetime("REFRESH_TOKEN_LIFETIME")
     access_token_class = AccessToken
@@ -161,8 +160,8 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
     def for_user(cls, user: Any) -> Self:
         """Return the refresh token of a new session of ``user``. One statement.
 
-        A longer life that is set afterwards (``set_exp``, "remember me") reaches the session when
-        the token is encoded.
+        If you give the token a longer life afterwards (``set_exp``, "remember me"), the session
+        follows when the token is encoded.
         """
         token = super().for_user(user)
         token._start_session(user)
@@ -171,7 +170,7 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
     def outstand(self) -> TokenSession | None:  # type: ignore[override]
         """Start a session for a token that was made without ``for_user``, and return it.
 
-        Returns None for a token that has one already, and where its user is unknown.
+        Returns None if the token already has a session, or if its user is unknown.
         """
         if SID_CLAIM in self.payload:
             return None
@@ -182,9 +181,9 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
     def use(self, may_log_in: Callable[[AbstractBaseUser], bool]) -> None:
         """Use this token for a refresh; with ROTATE_REFRESH_TOKENS it becomes its successor.
 
-        Every claim but ``jti``, ``iat`` and ``exp`` stays. Within the grace period several callers
-        become the same successor. Raises TokenRevoked, UserUnknown, and UserInactive when
-        ``may_log_in`` denies the user.
+        All claims but ``jti``, ``iat`` and ``exp`` stay. Within the grace period several callers
+        get the same successor. Raises TokenRevoked, UserUnknown, or, if ``may_log_in`` rejects the
+        user, UserInactive.
         """
         claims = self.claims
         used_up = False
@@ -205,10 +204,10 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
             sessions.touch(session, claims)
 
     def _adopt(self, claims: Claims, may_log_in: Callable[[AbstractBaseUser], bool]) -> None:
-        """Use a token of plain simplejwt up, and start a session for its successor.
+        """Use up a token of plain simplejwt, and start a session for its successor.
 
-        The lock on the user's row, which logging out everywhere takes too, lets no session start
-        unseen.
+        Logging out everywhere takes the same lock on the user's row, so it sees each session that
+        starts here.
         """
         rotate = simplejwt.ROTATE_REFRESH_TOKENS
         with transaction.atomic(using := blacklist.database()):
@@ -249,7 +248,7 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
 
 
 class AnyToken(RevocableToken, base.UntypedToken):
-    """A token of any type, judged by the rule for its own type."""
+    """A token of any type; the rule for its own type decides."""
 
     def verify_token_type(self) -> None:
         if not isinstance(self.payload.get(simplejwt.TOKEN_TYPE_CLAIM), str):
@@ -262,10 +261,10 @@ class AnyToken(RevocableToken, base.UntypedToken):
 
 
 def claims_for_logout(raw: str | bytes, *, types: Sequence[str | None]) -> Claims:
-    """Return the claims of a token that is ours, expired or revoked though it may be.
+    """Return the claims of a token that we signed, even if it has expired or was revoked.
 
-    Logging out with an expired token ends its session all the same, so the expiry is not looked
-    at. Raises TokenError for a forgery, odd claims, or a type that is none of ``types``.
+    Logging out with an expired token still ends its session, so this ignores the expiry. Raises
+    TokenError if the signature is bad, a claim is odd, or the token's type is not in ``types``.
     """
     if len(raw) > MAX_TOKEN_BYTES:
         raise TokenError(_("Token is too long"))

@@ -1,8 +1,8 @@
 """The ids of entries and sessions: fixed-width UUIDs, exact on every database.
 
 Collations make different text ids equal (letter case, accents, trailing blanks), and a jti may
-have any length and alphabet. A UUID has none of these troubles. Nothing is keyed by the text of
-a token or its hash, because the same token has several spellings (CVE-2026-102269).
+have any length and alphabet. A UUID has neither problem. The text of a token, or its hash, is
+never a key, because one token has several spellings (CVE-2026-102269).
 """
 
 import hashlib
@@ -21,23 +21,23 @@ def new_sid() -> str:
     return str(uuid.UUID(int=uuid7().int))
 
 
-# By a pattern, because each check asks, and building a UUID and its text takes four times as long.
+# Each check asks this. A pattern takes a quarter of the time of building a UUID and its text.
 _is_session = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 ).fullmatch
 
 
 def session_uuid(sid: str) -> uuid.UUID | None:
-    """Return ``sid`` as the UUIDv7 it spells, or None when it is anything else."""
+    """Return ``sid`` as the UUIDv7 it spells, or None if it is anything else."""
     return uuid.UUID(sid) if _is_session(sid) else None
 
 
 def key_for(scope: str, subject: str, *, issuer: str) -> uuid.UUID:
     """Return the key of the entry that refuses ``subject`` (a jti, sid or user id).
 
-    A session id of ours is its own key: time-ordered keys keep neighbouring rows on neighbouring
-    pages. Everything else becomes a UUIDv8 made of SHA-256 over the length-prefixed parts, so
-    that no two of them run together; the version keeps the two kinds apart.
+    The id of one of our sessions is its own key: time-ordered keys keep neighbouring rows on
+    neighbouring pages. Everything else becomes a UUIDv8 from SHA-256 over the length-prefixed
+    parts, so two parts never run together. The version keeps the two kinds apart.
     """
     if scope == "session" and (sid := session_uuid(subject)):
         return sid
@@ -58,12 +58,12 @@ def fingerprint(key: uuid.UUID) -> int:
     return key.int & _LOW
 
 
-# A client comes again with the same token; 8192 of them take 4 MB.
+# Clients send the same token again and again; 8192 of them take 4 MB.
 @lru_cache(maxsize=8192)
 def fingerprints_of(sid: str, jti: str, issuer: str) -> tuple[int, int]:
     """Return the fingerprints of the two entries that may refuse a token: its session's, its own.
 
-    Each check needs them, so they are made in a fraction of the time that ``key_for`` takes.
+    Each check needs them, so this takes a fraction of the time of ``key_for``.
     """
     return _fingerprint("session", sid, issuer), _fingerprint("token", jti, issuer)
 
@@ -86,10 +86,10 @@ def _with_length(part: str) -> bytes:
 
 
 def adopted_sid(jti: str, *, issuer: str, issued_at: datetime) -> str:
-    """Return the id of the session that continues a refresh token which has no ``sid``.
+    """Return the id of the session that continues a refresh token without a ``sid``.
 
-    A UUIDv7 of the token's own moment and id, so that whoever comes with that token later, to log
-    out or to use it twice, finds the session.
+    It is a UUIDv7 made of the token's own ``iat`` and jti. So a later request with that token, to
+    log out or to use it again, finds the session.
     """
     number = key_for("adopted", jti, issuer=issuer).int & (1 << 76) - 1
     milliseconds = clock.to_epoch(issued_at) * 1000

@@ -1,6 +1,7 @@
-"""End everybody's sessions: after a break-in, or a mistake that let tokens out.
+"""End everybody's sessions, for example after a break-in or a leak of tokens.
 
-In short transactions and the same memory for ten users and ten million, while the others log in.
+It works in short transactions while users log in, and needs the same memory for ten users and ten
+million.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ USERS_IN_BATCH = 500
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How many sessions ended, and the tokens of how many users are refused."""
+    """How many sessions ended, and of how many users the tokens are refused."""
 
     sessions: int = 0
     users: int = 0
@@ -42,12 +43,12 @@ def end_everybody(
 ) -> Ended:
     """End all sessions and refuse all tokens that were issued until now; return how many.
 
-    A session that starts meanwhile may live. What is done stays done when this is interrupted,
-    and it may be called again. ``progress`` is called with what each batch ended.
+    A session that starts meanwhile may survive. If this is interrupted, finished batches stay
+    done, and you can call it again. It calls ``progress`` with what each batch ended.
     """
     using = using or blacklist.database()
     number_of_users = number_of_sessions = 0
-    # First the users: after that no token without ``sid`` becomes a session any more.
+    # Users first: from then on no token without ``sid`` can become a session.
     for number in _refuse_users(using, reason):
         number_of_users += number
         progress(Ended(users=number))
@@ -75,7 +76,7 @@ def _refuse_users(using: str, reason: str) -> Iterator[int]:
 
 
 def _end_sessions(using: str, reason: str) -> Iterator[int]:
-    """End the sessions that are there now, by ranges of ids, which grow with time."""
+    """End the sessions that exist now, in ranges of ids, which grow with time."""
     rest = TokenSession.objects.using(using).order_by("sid")
     newest = rest.values_list("sid", flat=True).last()
     if newest is None:

@@ -32,7 +32,7 @@ def used_by(client: Client) -> Iterator[None]:
 
 
 def metadata() -> dict[str, Any]:
-    """Return the columns of a session that say where it is used; none where they are not kept."""
+    """Return the columns that say where a session is used; none if the project keeps none."""
     if not conf.TOKENS_SESSION_METADATA:
         return {}
     client = _client.get()

@@ -1,8 +1,8 @@
-"""What happens to a user happens to the user's sessions (ASVS 5.0, 7.4.2 and 7.4.3).
+"""End a user's sessions when the user changes (ASVS 5.0, 7.4.2 and 7.4.3).
 
 Django sends these signals for instances; ``QuerySet.update()`` sends none. After such a bulk
-change call ``sessions.end_all`` for each user, or run ``manage.py revoke_tokens``. A password
-that was changed that way is noticed at the session's next refresh all the same.
+change, call ``sessions.end_all`` for each user, or run ``manage.py revoke_tokens``. Even without
+that, the next refresh of a session notices that the password has changed.
 """
 
 from collections.abc import Collection
@@ -36,7 +36,7 @@ def connect() -> None:
 def end_on_change(
     *, instance: Any, created: bool, update_fields: Collection[str] | None, **kwargs: Any
 ) -> None:
-    """End the user's sessions when a new password was saved, or the user made inactive."""
+    """End the user's sessions if a new password was saved, or the user was made inactive."""
     if created or kwargs.get("raw"):
         return
     if "password_change" in conf.TOKENS_REVOKE_ON and _saves_new_password(instance, update_fields):
@@ -59,7 +59,7 @@ def forget_copies(*, using: str, **kwargs: Any) -> None:
 def keep_on_rehash(
     *, instance: Any, update_fields: Collection[str] | None, using: str, **kwargs: Any
 ) -> None:
-    """Keep the sessions of a user whose password gets a better hash at login; it is the same."""
+    """Keep the sessions of a user whose password only gets a better hash at login."""
     if update_fields is None or set(update_fields) != {"password"} or not _is_rehash(instance):
         return
     model = type(instance)

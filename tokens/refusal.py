@@ -1,4 +1,4 @@
-"""The rule of refusal, spelled once, as a question that any query can carry along."""
+"""The rule of refusal: one SQL expression that any query can include."""
 
 from typing import Any
 
@@ -13,13 +13,14 @@ from .models import BlacklistEntry, TokenSession
 class Refused(Expression):
     """Whether a token with these claims is refused.
 
-    It is, if the blacklist holds the key of its id, or of its session, or, where it names no
-    session, of its user at a moment not before it was issued (whole seconds: a tie refuses).
-    Entries that have expired count too: whether cleanup has run must not change an answer. A token
-    that needs its session is also refused when that is gone.
+    The token is refused if the blacklist holds the key of its jti or of its session. If it names
+    no session, it is refused if the blacklist holds the key of its user with an ``issued_before``
+    that is not earlier than its ``iat`` (whole seconds: a tie refuses). Expired entries count too,
+    because whether the cleanup has run must not change an answer. A token that needs its session
+    is also refused if the row of that session is gone.
 
-    SQL by hand, because each request asks this, and building the subquery by the ORM costs several
-    times what the database needs to answer it.
+    The SQL is written by hand: each request asks this, and the ORM takes several times as long to
+    build the subquery as the database takes to answer it.
     """
 
     output_field = BooleanField()
@@ -34,7 +35,7 @@ class Refused(Expression):
         if claims.sid is not None:
             keys.append(key_for("session", claims.sid, issuer=claims.issuer))
         else:
-            # Users are ours, whatever issuer a token names when none is configured.
+            # Users are ours, so only a configured issuer counts, not one that the token names.
             keys.append(key_for("user", claims.user_id or "", issuer=simplejwt.ISSUER or ""))
         field = BlacklistEntry._meta.pk
         values = [field.get_db_prep_value(key, connection) for key in keys]

@@ -1,4 +1,4 @@
-"""Write in a short transaction of its own, and try again what may work a moment later."""
+"""Write in a short transaction of its own, and try again after errors that pass."""
 
 import logging
 import time
@@ -21,10 +21,10 @@ WAITS = (0.1, 0.5, 2.0)
 def write(
     work: Callable[[int], T], *, using: str, wait: Callable[[float], object] = time.sleep
 ) -> T:
-    """Return what ``work`` returns; it gets the number of the attempt, from zero.
+    """Return what ``work`` returns; ``work`` gets the number of the attempt, from zero.
 
-    ``work`` is committed before this returns, so being called in somebody else's transaction is
-    a mistake that raises RuntimeError. The last attempt's database error is raised.
+    ``work`` is committed before this returns, so calling it inside a transaction raises
+    RuntimeError. If the last attempt fails, its database error is raised.
     """
     attempt = 0
     while True:
@@ -52,6 +52,6 @@ def write(
 
 
 def describe(error: BaseException) -> str:
-    """Return the type and the first line of an error: databases add details on further lines."""
+    """Return the type and the first line of an error; databases add details on more lines."""
     lines = str(error).strip().splitlines()
     return ": ".join([type(error).__name__, *lines[:1]])[:500]

@@ -20,7 +20,7 @@ def lookup(claims: Claims) -> tuple[Any, Any]:
     try:
         value = field.to_python(claims.user_id)
         if value is not None:
-            field.run_validators(value)  # what does not fit the column is nobody
+            field.run_validators(value)  # a value that does not fit the column names nobody
     except ValidationError as error:
         raise UserUnknown from error
     if value is None:
@@ -29,15 +29,16 @@ def lookup(claims: Claims) -> tuple[Any, Any]:
 
 
 def is_named(user: AbstractBaseUser, claims: Claims) -> bool:
-    """Return whether the claims name exactly this user; what the ORM would coerce does not."""
+    """Return whether the claims name exactly this user: a value that the ORM coerced does not."""
     return str(getattr(user, simplejwt.USER_ID_FIELD)) == claims.user_id
 
 
 def pk_of(claims: Claims, *, ask: bool = True) -> Any:
     """Return the primary key of the user that the claims name, or None.
 
-    Costs nothing where tokens name users by primary key (whether the user still exists is not
-    asked), one statement where ``USER_ID_FIELD`` is another field; None then without ``ask``.
+    If tokens name users by primary key, this takes no statement and does not ask whether the user
+    still exists. If ``USER_ID_FIELD`` is another field, it takes one statement; without ``ask`` it
+    returns None instead.
     """
     try:
         field, value = lookup(claims)
@@ -56,11 +57,11 @@ def lock_named(claims: Claims, *, using: str) -> None:
 
 
 def lock(*, using: str, **lookups: Any) -> None:
-    """Wait until nobody else decides about this user's logins; to be called in a transaction.
+    """Wait until no other transaction decides about this user's logins. Call it in a transaction.
 
-    A statement of its own: one that also asked something would, after the wait, answer from the
-    moment when it began. SQLite has one writer at a time anyway, and reading first would spoil
-    its turn to write.
+    Lock in a separate statement: a combined SELECT would, after waiting, return the snapshot taken
+    before the wait. SQLite has only one writer at a time, and a transaction that reads first may
+    not be allowed to write.
     """
     if connections[using].features.has_select_for_update:
         users = get_user_model()._default_manager.using(using).filter(**lookups)

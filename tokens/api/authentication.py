@@ -1,4 +1,4 @@
-"""Who is asking: simplejwt's authentication classes, and is the token revoked."""
+"""simplejwt's authentication classes, which also refuse revoked tokens."""
 
 from typing import Any
 
@@ -70,10 +70,10 @@ class ChecksBlacklist(base.JWTAuthentication):
 
 
 class JWTAuthentication(ChecksBlacklist):
-    """Authenticate by a token that is not revoked, its user read and checked in one statement.
+    """Authenticate by a token that is not revoked. One statement reads the user and checks it.
 
-    Refuses every revoked token whatever AUTH_TOKEN_CLASSES says, with 401 and simplejwt's shape;
-    503 when the database can't be read.
+    A revoked token gets 401 in simplejwt's shape, whatever AUTH_TOKEN_CLASSES says. If the database
+    can't be read, the answer is 503.
     """
 
     def get_user(self, validated_token: Token) -> Any:
