@@ -86,6 +86,9 @@ class Database(ABC):
 
         One statement. Of a row whose ``key`` is there, ``expires_at`` becomes the later one, and
         all else stays. Returns whether anything was written.
+
+        ``select`` reads another table, and has a WHERE clause: without one SQLite takes ON CONFLICT
+        for the condition of a join.
         """
         name = self.connection.ops.quote_name
         names = ", ".join(map(name, columns))
