@@ -19,7 +19,7 @@ from tokens import blacklist, clock, sessions
 from tokens.admin import BlacklistEntryAdmin, CleanupRunAdmin, TokenSessionAdmin
 from tokens.admin.base import CappedPaginator
 from tokens.admin.search import MAX_USERS, users_named
-from tokens.blacklist import _readable, subject_shown_as
+from tokens.entries import _readable, subject_shown_as
 from tokens.keys import key_for, new_sid
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 

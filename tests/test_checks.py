@@ -142,9 +142,9 @@ def test_W012_simplejwts_refresh_view_in_a_request_transaction(
 
 
 def test_W013_sqlite_without_immediate_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert protection.check_sqlite() == []
+    assert protection.check_write_lock() == []
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", {})
-    found = [message.id for message in protection.check_sqlite()]
+    found = [message.id for message in protection.check_write_lock()]
     assert found == (["tokens.W013"] if connection.vendor == "sqlite" else [])
 
 

@@ -173,16 +173,6 @@ def test_others_are_asked_for_at_most_twice_a_second(statements):
     assert len(ran) <= 1
 
 
-def test_a_database_that_can_not_be_asked_is_used_gently(monkeypatch, statements):
-    monkeypatch.setattr(connection, "vendor", "oracle")
-    others = pace.Others("default")
-
-    with statements() as ran:
-        assert others.work()
-
-    assert not ran
-
-
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="knows who may see what")
 def test_others_whose_work_may_not_be_seen_are_taken_to_work(watching):
     role = f"tokens_test_{os.getpid()}"

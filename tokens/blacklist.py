@@ -7,7 +7,6 @@ answers for it.
 """
 
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -19,11 +18,10 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
 
-from . import clock, snapshot, users
+from . import clock, databases, entries, snapshot, users
 from .claims import Claims
-from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
-from .keys import fingerprint, key_for
+from .keys import fingerprint
 from .models import BlacklistEntry
 from .querysets import BlacklistQuerySet, SessionQuerySet
 from .refusal import Refused
@@ -31,10 +29,6 @@ from .refusal import Refused
 logger = logging.getLogger("tokens")
 
 Reason = BlacklistEntry.Reason
-Scope = BlacklistEntry.Scope
-
-# What ``_readable`` writes; anything else after a backslash is left alone.
-_ESCAPE = re.compile(r"\\(?:[nrt\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|U0010[0-9a-f]{4})")
 
 
 def database() -> str:
@@ -54,14 +48,8 @@ def revoke_token(
     Returns the entry and whether it is new. Revoked before: the old entry, at most extended.
     ``user`` saves looking for the user that the claims name.
     """
-    entry = BlacklistEntry(
-        key=key_for(Scope.TOKEN, claims.jti, issuer=claims.issuer),
-        scope=Scope.TOKEN,
-        subject=_readable(claims.jti),
-        user_id=user.pk if user else users.pk_of(claims),
-        reason=reason,
-        expires_at=claims.expires_at,
-    )
+    user_pk = user.pk if user else users.pk_of(claims)
+    entry = entries.of_token(claims, user_pk=user_pk, reason=reason)
     return _write(entry, using or database())
 
 
@@ -79,13 +67,8 @@ def revoke_session(
     Returns the entry and whether it is new. The session's row is the business of
     ``sessions.end``, which calls this.
     """
-    entry = BlacklistEntry(
-        key=key_for(Scope.SESSION, sid, issuer=issuer),
-        scope=Scope.SESSION,
-        subject=_readable(sid),
-        user_id=user_pk,
-        reason=reason,
-        expires_at=expires_at,
+    entry = entries.of_session(
+        sid, issuer=issuer, user_pk=user_pk, reason=reason, expires_at=expires_at
     )
     return _write(entry, using or database())
 
@@ -102,9 +85,7 @@ def revoke_sessions(
     begun, now = clock.elapsed(), clock.now()
     made_now = BlacklistEntry.objects.using(using).filter(created_at=now)
     with transaction.atomic(using, savepoint=False):
-        written = BlacklistEntry.objects.using(using).insert_for(
-            rows, reason=reason, now=now, until=now + simplejwt.ACCESS_TOKEN_LIFETIME
-        )
+        written = _insert_for(rows.using(using), reason=reason, now=now)
         if written and sids:
             tell = partial(snapshot.note, list(map(fingerprint, sids)), using=using)
         else:
@@ -129,7 +110,7 @@ def revoke_user(
     long such a token lives (a project may have lengthened it), so these entries, one a user,
     never expire.
     """
-    entry = _user_entry(pk, user_id, before=clock.now(), reason=reason)
+    entry = entries.of_user(pk, user_id, before=clock.now(), reason=reason)
     return _write(entry, using or database())
 
 
@@ -141,14 +122,14 @@ def revoke_users(
     Takes a few statements, in the transaction of a caller that has locked the users' rows.
     """
     now = clock.now()
-    made = (_user_entry(pk, user_id, before=now, reason=reason) for pk, user_id in pairs)
-    entries = {entry.key: entry for entry in made}
+    made = (entries.of_user(pk, user_id, before=now, reason=reason) for pk, user_id in pairs)
+    by_key = {entry.key: entry for entry in made}
     table = BlacklistEntry.objects.using(using or database())
-    rows = table.filter(key__in=entries)
+    rows = table.filter(key__in=by_key)
     # The write first: on SQLite reading first would spoil this transaction's turn to write.
     rows.filter(issued_before__lt=now).update(issued_before=now)
     known = set(rows.values_list("key", flat=True))
-    table.bulk_create(entry for key, entry in entries.items() if key not in known)
+    table.bulk_create(entry for key, entry in by_key.items() if key not in known)
 
 
 def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None:
@@ -236,21 +217,18 @@ def user_of(claims: Claims) -> AbstractBaseUser:
     return cast(AbstractBaseUser, user)
 
 
-def subject_shown_as(text: str) -> str:
-    """Return the jti or sid that entries show as ``text``: unescaped, as far as it is escaped."""
-    return _ESCAPE.sub(lambda match: match[0].encode().decode("unicode_escape"), text)
+def _insert_for(rows: SessionQuerySet, *, reason: str, now: datetime) -> bool:
+    """Insert an entry for each of these sessions, or extend the one that is there.
 
-
-def _user_entry(pk: Any, user_id: str, *, before: datetime, reason: str) -> BlacklistEntry:
-    return BlacklistEntry(
-        key=key_for(Scope.USER, user_id, issuer=simplejwt.ISSUER or ""),
-        scope=Scope.USER,
-        subject=_readable(user_id),
-        user_id=pk,
-        issued_before=before,
-        reason=reason,
-        expires_at=clock.end_of_time(),
-    )
+    One statement, whatever their number. Returns whether anything was written.
+    """
+    database_of_rows = databases.of(connections[rows.db])
+    columns = entries.of_session_rows(connections[rows.db], reason=reason, now=now)
+    selected = rows.order_by().annotate(**{f"new_{name}": columns[name] for name in columns})
+    query = selected.values_list(*(f"new_{name}" for name in columns)).query
+    select, parameters = query.get_compiler(rows.db).as_sql()
+    table = BlacklistEntry._meta.db_table
+    return database_of_rows.insert_selected(table, list(columns), select, parameters)
 
 
 def _write(entry: BlacklistEntry, using: str) -> tuple[BlacklistEntry, bool]:
@@ -302,8 +280,3 @@ def _move_up(entries: BlacklistQuerySet) -> None:
     """
     now = clock.now()
     entries.filter(created_at__lt=now).update(created_at=now)
-
-
-def _readable(subject: str) -> str:
-    """Return any text as printable ASCII that fits the column; a usual id comes out unchanged."""
-    return subject.encode("unicode_escape").decode("ascii")[:255]

@@ -8,6 +8,8 @@ from functools import partial
 from django.conf import settings
 from django.db import connections
 
+from . import databases
+
 # A day below datetime.max, so that no time zone shifts it out of range when it is shown.
 END_OF_TIME = datetime(9999, 12, 30, tzinfo=UTC)
 _LAST_EPOCH = END_OF_TIME.timestamp()
@@ -51,23 +53,9 @@ def to_epoch(moment: datetime) -> int:
     return math.floor(moment.replace(tzinfo=UTC).timestamp())
 
 
-_DATABASE_NOW = {
-    "mysql": "SELECT UTC_TIMESTAMP(6)",  # NOW() follows the session's time zone
-    "postgresql": "SELECT statement_timestamp() AT TIME ZONE 'UTC'",
-    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
-}
-
-
 def database_now(using: str) -> datetime:
-    """Return the present moment by the clock of the database ``using``, or by this host's.
+    """Return the present moment by the clock of the database ``using``. One statement.
 
-    Costs one statement. Databases that we do not know are taken to agree with this host.
+    Raises databases.UnsupportedDatabase.
     """
-    connection = connections[using]
-    if connection.vendor not in _DATABASE_NOW:
-        return now()
-    with connection.cursor() as cursor:
-        cursor.execute(_DATABASE_NOW[connection.vendor])
-        value = cursor.fetchone()[0]
-    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return stored(moment.replace(tzinfo=UTC))
+    return stored(databases.of(connections[using]).now())

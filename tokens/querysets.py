@@ -3,9 +3,8 @@
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connections, models
-from django.db.models import F, Q, Value
-from django.db.models.functions import Cast, Concat, Greatest, Substr
+from django.db import models
+from django.db.models import Q
 
 from . import clock
 from .claims import Claims
@@ -34,29 +33,6 @@ def oldest_in_force() -> datetime:
     return clock.now() - simplejwt.LEEWAY
 
 
-_KEEP_THE_LATER_END = {
-    "mysql": (
-        "ON DUPLICATE KEY UPDATE expires_at = GREATEST({table}.expires_at, VALUES(expires_at))"
-    ),
-    "postgresql": (
-        "ON CONFLICT (key) DO UPDATE SET"
-        " expires_at = GREATEST({table}.expires_at, EXCLUDED.expires_at)"
-    ),
-    "sqlite": (
-        "ON CONFLICT (key) DO UPDATE SET expires_at = MAX({table}.expires_at, EXCLUDED.expires_at)"
-    ),
-}
-
-
-def _with_hyphens(digits: Any) -> Any:
-    """Return the expression for a UUID's text where the column holds its 32 digits."""
-    parts = [Substr(digits, start, length) for start, length in _UUID_PARTS]
-    return Concat(parts[0], *(part for tail in parts[1:] for part in (Value("-"), tail)))
-
-
-_UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
-
-
 class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
     """Blacklist entries."""
 
@@ -67,39 +43,6 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
     def for_good(self) -> "BlacklistQuerySet":
         """Return the entries that never expire: one for a user who logged out everywhere."""
         return self.filter(expires_at=clock.end_of_time())
-
-    def insert_for(
-        self, sessions: "SessionQuerySet", *, reason: str, now: datetime, until: datetime
-    ) -> bool:
-        """Insert an entry for each of these sessions; those that are there are only extended.
-
-        One statement, whatever their number. An entry is made ``now`` and ends with its session,
-        but not before ``until``. Returns whether anything was written.
-        """
-        connection = connections[self.db]
-        sid: Any = Cast("sid", models.CharField())
-        if not connection.features.has_native_uuid_field:
-            sid = _with_hyphens(sid)
-        columns = {
-            "key": F("sid"),
-            "scope": Value("session"),
-            "subject": sid,
-            "user_id": F("user_id"),
-            "reason": Value(reason),
-            "created_at": Value(now, models.DateTimeField()),
-            "expires_at": Greatest("expires_at", Value(until, models.DateTimeField())),
-        }
-        selected = sessions.order_by().annotate(
-            **{f"new_{name}": columns[name] for name in columns}
-        )
-        query = selected.values_list(*(f"new_{name}" for name in columns)).query
-        select, parameters = query.get_compiler(self.db).as_sql()
-        table = connection.ops.quote_name(self.model._meta.db_table)
-        names = ", ".join(connection.ops.quote_name(name) for name in columns)
-        conflict = _KEEP_THE_LATER_END[connection.vendor].format(table=table)
-        with connection.cursor() as cursor:
-            cursor.execute(f"INSERT INTO {table} ({names}) {select} {conflict}", parameters)
-            return bool(cursor.rowcount > 0)
 
     def about(self, subject: str, *, issuer: str) -> "BlacklistQuerySet":
         """Return the entries for exactly this jti, sid or user id (at most three)."""
@@ -122,28 +65,6 @@ class SessionQuerySet(ExpiringQuerySet["TokenSession"]):
     def live(self) -> "SessionQuerySet":
         """Return the sessions that may still be refreshed."""
         return self.filter(expires_at__gt=clock.now() - simplejwt.LEEWAY)
-
-    def swap(self, session: "TokenSession", jti: str, **values: Any) -> bool:
-        """Set ``values`` if ``jti`` is still the session's refresh token; return whether it was.
-
-        The compare-and-swap of a refresh, in one statement. SQL by hand, because each refresh
-        runs it, and the ORM takes longer to build it than the database to do it.
-        """
-        connection = connections[self.db]
-        name = connection.ops.quote_name
-        field_of: Any = self.model._meta.get_field
-        columns, parameters = [], []
-        for field, value in [(field_of(key), value) for key, value in values.items()]:
-            columns.append(f"{name(field.column)} = %s")
-            parameters.append(field.get_db_prep_save(value, connection))
-        parameters += [field_of("sid").get_db_prep_save(session.sid, connection), jti]
-        sql = (
-            f"UPDATE {name(self.model._meta.db_table)} SET {', '.join(columns)}"  # noqa: S608
-            " WHERE sid = %s AND refresh_jti = %s"
-        )
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return bool(cursor.rowcount)
 
     def accepting(self, claims: Claims) -> "SessionQuerySet":
         """Return the session that would still refresh with a refresh token of these claims."""

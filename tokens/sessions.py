@@ -1,4 +1,4 @@
-"""Start, rotate and end sessions: the only writer of session rows.
+"""Start, rotate and end sessions: the only writer of session rows, with ``rotation``.
 
 A session is one login. Its row names the one refresh token that may be used next, and rotation
 is a compare-and-swap on that name: the database lets one client through.
@@ -7,17 +7,17 @@ is a compare-and-swap on that name: the database lets one client through.
 import hmac
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 
-from . import blacklist, clock, origin, users
+from . import blacklist, clock, databases, origin, rotation, users
 from .claims import Claims
 from .conf import conf, simplejwt
 from .exceptions import TokenReused, TokenRevoked
@@ -25,6 +25,7 @@ from .keys import adopted_sid, session_uuid
 from .models import BlacklistEntry, TokenSession
 from .querysets import SessionQuerySet
 from .refusal import Refused
+from .rotation import Successor as Successor  # for callers of ``rotate``
 from .signals import (
     refresh_reuse_detected,
     send_after_commit,
@@ -38,15 +39,6 @@ logger = logging.getLogger("tokens")
 Reason = BlacklistEntry.Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Successor:
-    """The refresh token that follows another: its id and its two moments."""
-
-    jti: str
-    issued_at: datetime
-    expires_at: datetime
-
-
 def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> TokenSession:
     """Record a login whose refresh token has these claims, ``sid`` among them. One statement.
 
@@ -54,7 +46,10 @@ def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> Tok
 
     With TOKENS_MAX_SESSIONS_PER_USER a second one looks for sessions beyond the limit, and the
     oldest of them are ended.
+
+    Raises databases.UnsupportedDatabase: nobody logs in where nobody could be logged out.
     """
+    databases.of(connections[blacklist.database()])
     session = _rows().create(
         sid=UUID(refresh.sid or ""),
         user=user,
@@ -120,22 +115,10 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
     is ended and TokenReused raised. A session that was ended meanwhile raises TokenRevoked.
     """
     _check_password(session, claims)
-    if session.refresh_jti == claims.jti:
-        changed = _rows().swap(
-            session,
-            claims.jti,
-            refresh_jti=new.jti,
-            previous_jti=claims.jti,
-            rotated_at=new.issued_at,
-            last_used_at=new.issued_at,
-            expires_at=new.expires_at,
-            **_moved(session),
-        )
-        if changed:
-            _tell(session_refreshed, session.sid, session.user_id)
-            return new
-        session = _reread(session)
-    if (successor := _graceful(session, claims)) is not None:
+    successor = rotation.replace(session, claims, new, using=blacklist.database())
+    if successor == new:
+        _tell(session_refreshed, session.sid, session.user_id)
+    if successor is not None:
         return successor
     end(claims, reason=Reason.REUSE)
     logger.warning(
@@ -148,25 +131,10 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
     raise TokenReused
 
 
-def _reread(session: TokenSession) -> TokenSession:
-    """Return the row as it is now; raise TokenRevoked if it is gone.
-
-    In a caller's transaction at REPEATABLE READ a plain read would show MariaDB's old snapshot,
-    where the winner of the race has not been yet, and its loser would look like a thief.
-    """
-    rows = _rows().filter(sid=session.sid)
-    if transaction.get_connection(rows.db).in_atomic_block:
-        rows = rows.select_for_update()
-    now = rows.first()
-    if now is None:
-        raise TokenRevoked
-    return now
-
-
 def touch(session: TokenSession, claims: Claims) -> None:
     """Record a use of ``session`` that does not rotate; raise TokenRevoked if it has ended."""
     _check_password(session, claims)
-    if not _rows().swap(session, claims.jti, last_used_at=clock.now(), **_moved(session)):
+    if not rotation.touch(session, claims, using=blacklist.database()):
         raise TokenRevoked
     _tell(session_refreshed, session.sid, session.user_id)
 
@@ -287,25 +255,6 @@ def _tell(
 
 def _rows(using: str | None = None) -> SessionQuerySet:
     return TokenSession.objects.using(using or blacklist.database())
-
-
-def _moved(session: TokenSession) -> dict[str, Any]:
-    """Return what is new about where the session is used; usually nothing."""
-    metadata = origin.metadata()
-    return {name: value for name, value in metadata.items() if getattr(session, name) != value}
-
-
-def _graceful(session: TokenSession, claims: Claims) -> Successor | None:
-    """Return the successor of the token that was rotated last, if that was a moment ago.
-
-    ``rotated_at`` is set once, by the client that won, so the window never renews itself.
-    """
-    rotated_at = session.rotated_at
-    if session.previous_jti != claims.jti or rotated_at is None:
-        return None
-    if rotated_at <= clock.now() - conf.TOKENS_ROTATION_GRACE:
-        return None
-    return Successor(session.refresh_jti, rotated_at, session.expires_at)
 
 
 def _auth_hash(user: AbstractBaseUser) -> str:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import blacklist, clock
 from ..conf import simplejwt
+from ..entries import subject_shown_as
 from ..models import BlacklistEntry
 from ..querysets import oldest_in_force
 from .base import OfUsersAdmin, label, moment, shortened
@@ -122,7 +123,7 @@ class BlacklistEntryAdmin(OfUsersAdmin):
         entries = BlacklistEntry.objects.all()
         issuer = simplejwt.ISSUER or ""
         found = entries.about(term, issuer=issuer)
-        found |= entries.about(blacklist.subject_shown_as(term), issuer=issuer)
+        found |= entries.about(subject_shown_as(term), issuer=issuer)
         found |= entries.filter(key__in=uuids(term))
         # Asked for at once, so that the list's own query is a plain one along an index.
         return Q(key__in=list(found.values_list("key", flat=True)))

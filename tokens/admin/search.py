@@ -9,6 +9,8 @@ from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.models import CharField, Field, QuerySet, TextField
 
+from .. import databases
+
 MAX_USERS = 100
 
 _ENDS_RANGE = "\U0010ffff"  # sorts behind every character
@@ -36,9 +38,7 @@ def users_named(term: str) -> tuple[list[Any], bool]:
 
 
 def _beginning_with(users: QuerySet[Any], name: str, term: str) -> QuerySet[Any]:
-    # On SQLite and MySQL the LIKE that Django writes can't use the index, but a range can. On
-    # PostgreSQL there is an index for LIKE, while its collations don't sort by prefix.
-    if connections[users.db].vendor in ("sqlite", "mysql"):
+    if databases.of(connections[users.db]).FINDS_PREFIXES_BY_RANGE:
         return users.filter(**{f"{name}__gte": term, f"{name}__lt": term + _ENDS_RANGE})
     return users.filter(**{f"{name}__startswith": term})
 

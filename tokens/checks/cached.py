@@ -7,6 +7,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, router
 
+from .. import databases
 from ..conf import conf, simplejwt
 from ..models import BlacklistEntry
 from ..snapshot import obstacle
@@ -39,7 +40,8 @@ def check_cached(**kwargs: Any) -> list[CheckMessage]:
                 id="tokens.W016",
             )
         )
-    if reason := obstacle(connections[written]):
+    connection = connections[written]
+    if databases.supports(connection) and (reason := obstacle(connection)):
         messages.append(
             checks.Warning(
                 f"TOKENS_CHECK_MAX_AGE has no effect on the database {written!r}: {reason}.",

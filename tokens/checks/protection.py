@@ -13,6 +13,7 @@ from django.db import connections, router
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
+from .. import databases
 from .values import simplejwt_setting
 
 
@@ -67,14 +68,40 @@ def _is_simplejwts(authentication: type) -> bool:
     return hasattr(authentication, "get_validated_token")
 
 
-@register(Tags.security, deploy=True)
-def check_sqlite(**kwargs: Any) -> list[CheckMessage]:
-    """Return a Warning if concurrent writes on SQLite fail at once instead of waiting."""
+@register(Tags.security)
+def check_supported(**kwargs: Any) -> list[CheckMessage]:
+    """Return an Error if the blacklist's database is not supported. Does not connect to it.
+
+    Without DATABASES Django itself complains, at the first statement.
+    """
     from ..blacklist import database
 
     connection = connections[database()]
-    options = connection.settings_dict.get("OPTIONS", {})
-    if connection.vendor != "sqlite" or options.get("transaction_mode") == "IMMEDIATE":
+    engine = connection.settings_dict["ENGINE"]
+    if databases.supports(connection) or engine == "django.db.backends.dummy":
+        return []
+    return [
+        Error(
+            str(databases.UnsupportedDatabase(connection)),
+            hint="Let a router keep the app tokens and the users in a database that is supported.",
+            id="tokens.E025",
+        )
+    ]
+
+
+def _database() -> databases.Database | None:
+    """Return the blacklist's database, or None if it is not supported (``check_supported``)."""
+    from ..blacklist import database
+
+    connection = connections[database()]
+    return databases.of(connection) if databases.supports(connection) else None
+
+
+@register(Tags.security, deploy=True)
+def check_write_lock(**kwargs: Any) -> list[CheckMessage]:
+    """Return a Warning if concurrent writes on SQLite fail at once instead of waiting."""
+    database = _database()
+    if database is None or not database.locks_late():
         return []
     return [
         checks.Warning(
@@ -93,9 +120,8 @@ def check_time_zone(**kwargs: Any) -> list[CheckMessage]:
     Without USE_TZ our naive UTC moments go to PostgreSQL as local times of TIME_ZONE. An hour that
     is skipped in spring does not exist there, and is stored and compared as the hour after it.
     """
-    from ..blacklist import database
-
-    if settings.USE_TZ or connections[database()].vendor != "postgresql":
+    database = _database()
+    if settings.USE_TZ or database is None or not database.keeps_local_time():
         return []
     if not _changes_its_clocks(settings.TIME_ZONE):
         return []

@@ -9,9 +9,8 @@ took is left to the others. What a request feels is the length of a batch.
 from time import monotonic
 
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .. import retry
+from .. import databases, retry
 from ..conf import conf
 
 FIRST_BATCH = 1_000
@@ -29,9 +28,6 @@ _LONGEST_REST = 5.0  # seconds; one batch that was stuck is no reason to stop fo
 # Seconds for which the answer to "do others work?" holds, and those until the first one.
 _ASK_EVERY = 0.5
 _ASK_FIRST = 0.1
-
-# Milliseconds that the question may take until the database looks.
-_ON_THE_WAY = 10
 
 
 class Pace:
@@ -77,7 +73,7 @@ class Others:
         self._asked: float | None = None
         self._answer = True
         self._wait = _ASK_FIRST
-        self._version: object = None
+        self._seen: object = None
 
     def work(self) -> bool:
         """Tell whether others have used it since it was asked last, at most twice a second.
@@ -92,49 +88,9 @@ class Others:
         return self._answer
 
     def _ask(self, passed: float) -> bool:
-        connection = connections[self._using]
-        question = _question(connection, passed)
-        if question is None:
-            return True
-
-        def ask(_attempt: int) -> object:
-            with connection.cursor() as cursor:
-                cursor.execute(question)
-                return cursor.fetchone()[0]
-
-        found = retry.write(ask, using=self._using)
+        database = databases.of(connections[self._using])
+        found, self._seen = retry.write(
+            lambda _attempt: database.others_at_work(passed, self._seen), using=self._using
+        )
         self._asked = monotonic()
-        if connection.vendor != "sqlite":
-            return bool(found)
-        before, self._version = self._version, found
-        return before != found
-
-
-def _question(connection: BaseDatabaseWrapper, passed: float) -> str | None:
-    """Return the SQL that asks whether others were at work within the last ``passed`` seconds.
-
-    On SQLite it returns a number that changes when another connection has written; None where we do
-    not know how to ask. On PostgreSQL a role that may not see what others do sees NULL, and takes
-    them to work; on MySQL and MariaDB it needs the privilege PROCESS to see other users at all.
-    """
-    milliseconds = round(passed * 1_000) + _ON_THE_WAY
-    match connection.vendor:
-        case "postgresql":
-            return (
-                "SELECT EXISTS(SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"  # noqa: S608 (a number)
-                " AND pid <> pg_backend_pid()"
-                " AND coalesce(backend_type, 'client backend') = 'client backend'"
-                " AND (state = 'active' OR state IS NULL"
-                f" OR state_change > clock_timestamp() - interval '{milliseconds} ms'))"
-            )
-        case "mysql":
-            is_mariadb = getattr(connection, "mysql_is_mariadb", False)
-            # MySQL has whole seconds only.
-            recent = f"time_ms < {milliseconds}" if is_mariadb else "time < 1"
-            return (
-                "SELECT EXISTS(SELECT 1 FROM information_schema.processlist WHERE db = DATABASE()"  # noqa: S608 (a number)
-                f" AND id <> CONNECTION_ID() AND (command <> 'Sleep' OR {recent}))"
-            )
-        case "sqlite":
-            return "PRAGMA data_version"
-    return None
+        return found

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from .. import clock
+from .. import clock, databases
 from ..keys import fingerprint
 from ..models import BlacklistEntry
 
@@ -28,7 +27,6 @@ LIMIT = 1_000_000
 SLICE = 10_000
 
 _MICROSECOND = timedelta(microseconds=1)
-_KNOWN = {"mysql", "postgresql", "sqlite"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +71,6 @@ def read(connection: BaseDatabaseWrapper, since: datetime) -> Window:
             condition, values = "created_at >= %s AND created_at < %s", [lowest, start]
 
 
-# What lets all statements up to the rollback see the same state. A lock on the table is not waited
-# for: it may be the caller's own. Then the caller asks the database.
-_BEGIN = {
-    "mysql": ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "BEGIN"),
-    "postgresql": (
-        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-        "SET LOCAL lock_timeout = '1s'",
-    ),
-    "sqlite": ("BEGIN",),
-}
-
-
 @contextmanager
 def _one_state(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
     """Yield a cursor whose statements all see the state that the first of them saw.
@@ -94,7 +80,7 @@ def _one_state(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
     """
     with connection.cursor() as cursor:
         try:
-            for statement in _BEGIN[connection.vendor]:
+            for statement in databases.of(connection).BEGIN_READING:
                 cursor.execute(statement)
             yield cursor
         finally:
@@ -118,14 +104,15 @@ def _aware(value: Any) -> datetime:
 
 
 def obstacle(connection: BaseDatabaseWrapper) -> str | None:
-    """Return why no copy can be made of this database, or None if one can. Asks nothing."""
-    if connection.vendor not in _KNOWN:
-        return f"the database {connection.vendor} is not known to us"
-    if connection.vendor == "sqlite" and connection.is_in_memory_db():  # type: ignore[attr-defined]
+    """Return why no copy can be made of this database, or None if one can. Asks nothing.
+
+    Raises databases.UnsupportedDatabase.
+    """
+    database = databases.of(connection)
+    if database.is_in_memory():
         return "it is in memory, where no second connection can read"
     # Moments that are kept in local time go back an hour each autumn, and a window misses some.
-    keeps_utc = (connection.vendor == "postgresql") == settings.USE_TZ
-    if not keeps_utc and connection.timezone_name != "UTC":
+    if database.keeps_local_time():
         return f"it keeps moments in local time ({connection.timezone_name})"
     return None
 
@@ -140,7 +127,7 @@ def connection_to(using: str) -> Iterator[BaseDatabaseWrapper]:
     """
     connection = connections[using]
     in_transaction = connection.in_atomic_block or not connection.get_autocommit()
-    if connection.vendor != "sqlite" and not in_transaction:
+    if not in_transaction and not databases.of(connection).SELECT_KEEPS_ITS_STATE:
         yield connection
         return
     connection = connection.copy()

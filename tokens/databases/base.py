@@ -1,0 +1,147 @@
+"""What we ask of a database that each answers in its own way."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar, NamedTuple
+
+from django.conf import settings
+from django.db import NotSupportedError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+
+# Milliseconds that a question about others may take until the database looks.
+ON_THE_WAY = 10
+
+
+class UnsupportedDatabase(NotSupportedError):
+    """The app has no SQL for this database. The message names it, and those that are supported."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        engine = connection.settings_dict["ENGINE"]
+        super().__init__(
+            f"The database {connection.alias!r} ({connection.vendor}, by {engine}) is not"
+            " supported. Supported are SQLite, PostgreSQL, MariaDB and MySQL."
+        )
+
+
+class Batch(NamedTuple):
+    """How many rows went, whether more may be left, and where the next batch goes on.
+
+    ``reached`` is the value of ``expires_at`` up to which all went, or None if that is not known.
+    """
+
+    removed: int
+    more: bool
+    reached: object = None
+
+
+class Expired(NamedTuple):
+    """What a batch deletes: quoted names and a condition. ``values`` ends with the limit."""
+
+    table: str
+    key: str
+    condition: str
+    values: list[Any]
+
+
+class Database(ABC):
+    """One kind of database, asked through one connection.
+
+    It knows tables and columns by their names, and none of our models.
+    """
+
+    # A query for the present moment in UTC, as a datetime or in ISO format.
+    NOW: ClassVar[str]
+
+    # The end of an INSERT that only ever extends rows that are there; ``{table}`` is their table.
+    KEEP_THE_LATER_END: ClassVar[str]
+
+    # What lets all statements up to the next ROLLBACK see the same state.
+    BEGIN_READING: ClassVar[tuple[str, ...]]
+
+    # Whether a SELECT that is not read to its end keeps its connection at the state of its
+    # beginning, also outside a transaction.
+    SELECT_KEEPS_ITS_STATE: ClassVar[bool] = False
+
+    # Whether an index finds the texts that begin with a prefix as a range, and not by LIKE.
+    FINDS_PREFIXES_BY_RANGE: ClassVar[bool]
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+
+    def now(self) -> datetime:
+        """Return the present moment by the database's clock, in UTC and aware. One statement."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(self.NOW)
+            value = cursor.fetchone()[0]
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        return moment.replace(tzinfo=UTC)
+
+    def insert_selected(
+        self, table: str, columns: Sequence[str], select: str, parameters: Sequence[Any]
+    ) -> bool:
+        """Insert into ``table`` the rows that ``select`` finds; extend those that are there.
+
+        One statement. Of a row whose ``key`` is there, ``expires_at`` becomes the later one, and
+        all else stays. Returns whether anything was written.
+
+        ``select`` reads another table, and has a WHERE clause: without one SQLite takes ON CONFLICT
+        for the condition of a join.
+        """
+        name = self.connection.ops.quote_name
+        names = ", ".join(map(name, columns))
+        conflict = self.KEEP_THE_LATER_END.format(table=name(table))
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"INSERT INTO {name(table)} ({names}) {select} {conflict}", parameters)
+            return bool(cursor.rowcount > 0)
+
+    @abstractmethod
+    def delete_batch(self, expired: Expired) -> Batch:
+        """Delete the oldest rows that match, up to the limit, by ``expires_at``.
+
+        Never wait for a lock while holding others: live traffic would wait too, or deadlock. Rows
+        that somebody has locked stay.
+        """
+
+    @contextmanager
+    def memory_for_batches(self) -> Iterator[None]:
+        """Let this connection have the memory that a series of batches needs."""
+        yield
+
+    @abstractmethod
+    def others_at_work(self, seconds: float, seen: object) -> tuple[bool, object]:
+        """Return whether others used the database within the last ``seconds``, in one statement.
+
+        The second value is what to pass as ``seen`` the next time; None at first. If it can't
+        tell, they did.
+        """
+
+    def is_in_memory(self) -> bool:
+        """Return whether the database lives in this process, where a second connection is blind."""
+        return False
+
+    def keeps_local_time(self) -> bool:
+        """Return whether moments are stored in, or read as, a local time that may repeat or skip.
+
+        Django converts aware moments to the connection's time zone, and stores naive ones as they
+        are, which we make in UTC.
+        """
+        return bool(settings.USE_TZ) and self.connection.timezone_name != "UTC"
+
+    def locks_late(self) -> bool:
+        """Return whether a transaction that reads first may fail to write instead of waiting."""
+        return False
+
+
+def following(cursor: CursorWrapper, expired: Expired) -> Any:
+    """Return the ``expires_at`` of the first row beyond this batch, None if there is none."""
+    table, _, condition, values = expired
+    cursor.execute(
+        f"SELECT expires_at FROM {table} WHERE {condition}"  # noqa: S608
+        " ORDER BY expires_at LIMIT 1 OFFSET %s",
+        values,
+    )
+    row = cursor.fetchone()
+    return row[0] if row else None

@@ -1,0 +1,103 @@
+"""What a blacklist entry says: its key, its end, and its subject as text for people to read.
+
+Nothing here writes: ``blacklist`` does.
+"""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import CharField, DateTimeField, F, Value
+from django.db.models.functions import Cast, Concat, Greatest, Substr
+
+from . import clock
+from .claims import Claims
+from .conf import simplejwt
+from .keys import key_for
+from .models import BlacklistEntry
+
+Scope = BlacklistEntry.Scope
+
+# What ``_readable`` writes; anything else after a backslash is left alone.
+_ESCAPE = re.compile(r"\\(?:[nrt\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|U0010[0-9a-f]{4})")
+
+# The parts of a UUID's text in its 32 digits: where each begins, and its length.
+_UUID_PARTS = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+
+
+def of_token(claims: Claims, *, user_pk: Any, reason: str) -> BlacklistEntry:
+    """Return the entry, not saved, that refuses the one token with these claims."""
+    return BlacklistEntry(
+        key=key_for(Scope.TOKEN, claims.jti, issuer=claims.issuer),
+        scope=Scope.TOKEN,
+        subject=_readable(claims.jti),
+        user_id=user_pk,
+        reason=reason,
+        expires_at=claims.expires_at,
+    )
+
+
+def of_session(
+    sid: str, *, issuer: str, user_pk: Any, reason: str, expires_at: datetime
+) -> BlacklistEntry:
+    """Return the entry, not saved, that refuses every token of the session ``sid``."""
+    return BlacklistEntry(
+        key=key_for(Scope.SESSION, sid, issuer=issuer),
+        scope=Scope.SESSION,
+        subject=_readable(sid),
+        user_id=user_pk,
+        reason=reason,
+        expires_at=expires_at,
+    )
+
+
+def of_session_rows(
+    connection: BaseDatabaseWrapper, *, reason: str, now: datetime
+) -> dict[str, Any]:
+    """Return the columns of entries for whole sessions, as expressions over a session's row.
+
+    An entry lasts as long as the newest refresh token, and an access token made ``now``.
+    """
+    until = now + simplejwt.ACCESS_TOKEN_LIFETIME
+    return {
+        "key": F("sid"),
+        "scope": Value(Scope.SESSION.value),
+        "subject": _text_of_uuids("sid", connection),
+        "user_id": F("user_id"),
+        "reason": Value(reason),
+        "created_at": Value(now, DateTimeField()),
+        "expires_at": Greatest("expires_at", Value(until, DateTimeField())),
+    }
+
+
+def of_user(pk: Any, user_id: str, *, reason: str, before: datetime) -> BlacklistEntry:
+    """Return the entry, not saved, that refuses a user's tokens without ``sid`` from ``before``."""
+    return BlacklistEntry(
+        key=key_for(Scope.USER, user_id, issuer=simplejwt.ISSUER or ""),
+        scope=Scope.USER,
+        subject=_readable(user_id),
+        user_id=pk,
+        issued_before=before,
+        reason=reason,
+        expires_at=clock.end_of_time(),
+    )
+
+
+def subject_shown_as(text: str) -> str:
+    """Return the jti or sid that entries show as ``text``: unescaped, as far as it is escaped."""
+    return _ESCAPE.sub(lambda match: match[0].encode().decode("unicode_escape"), text)
+
+
+def _readable(subject: str) -> str:
+    """Return any text as printable ASCII that fits the column; a usual id comes out unchanged."""
+    return subject.encode("unicode_escape").decode("ascii")[:255]
+
+
+def _text_of_uuids(column: str, connection: BaseDatabaseWrapper) -> Any:
+    """Return the expression for the text of the UUIDs in ``column``, with hyphens."""
+    text: Any = Cast(column, CharField())
+    if connection.features.has_native_uuid_field:
+        return text
+    first, *others = (Substr(text, start, length) for start, length in _UUID_PARTS)
+    return Concat(first, *(part for other in others for part in (Value("-"), other)))

@@ -1,0 +1,119 @@
+"""Rotate the refresh token of a session: a compare-and-swap on the session's row.
+
+The part of ``sessions`` that each refresh runs. It decides who wins; what follows for the session
+and who hears of it is decided there.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connections, transaction
+
+from . import clock, origin
+from .claims import Claims
+from .conf import conf
+from .exceptions import TokenRevoked
+from .models import TokenSession
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """The refresh token that follows another: its id and its two moments."""
+
+    jti: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+def replace(
+    session: TokenSession, claims: Claims, new: Successor, *, using: str
+) -> Successor | None:
+    """Replace the refresh token ``claims`` of ``session`` by ``new``; return the one that counts.
+
+    That is ``new`` if this client won. Within TOKENS_ROTATION_GRACE it is the winner's, and later,
+    or for an older ancestor, None: the token was reused. Raises TokenRevoked if the session ended
+    meanwhile.
+    """
+    if session.refresh_jti == claims.jti:
+        changed = _swap(
+            session,
+            claims.jti,
+            using=using,
+            refresh_jti=new.jti,
+            previous_jti=claims.jti,
+            rotated_at=new.issued_at,
+            last_used_at=new.issued_at,
+            expires_at=new.expires_at,
+            **_moved(session),
+        )
+        if changed:
+            return new
+        session = _reread(session, using=using)
+    return _graceful(session, claims)
+
+
+def touch(session: TokenSession, claims: Claims, *, using: str) -> bool:
+    """Record a use of ``session`` that does not rotate; return False if it has a newer token.
+
+    One statement.
+    """
+    now = clock.now()
+    return _swap(session, claims.jti, using=using, last_used_at=now, **_moved(session))
+
+
+def _swap(session: TokenSession, jti: str, *, using: str, **values: Any) -> bool:
+    """Set ``values`` if ``jti`` is still the session's refresh token; return whether it was.
+
+    One statement. SQL by hand, because each refresh runs it, and the ORM takes longer to build it
+    than the database to do it.
+    """
+    connection = connections[using]
+    name = connection.ops.quote_name
+    field_of: Any = TokenSession._meta.get_field
+    columns, parameters = [], []
+    for field, value in [(field_of(key), value) for key, value in values.items()]:
+        columns.append(f"{name(field.column)} = %s")
+        parameters.append(field.get_db_prep_save(value, connection))
+    parameters += [field_of("sid").get_db_prep_save(session.sid, connection), jti]
+    sql = (
+        f"UPDATE {name(TokenSession._meta.db_table)} SET {', '.join(columns)}"  # noqa: S608
+        " WHERE sid = %s AND refresh_jti = %s"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return bool(cursor.rowcount)
+
+
+def _reread(session: TokenSession, *, using: str) -> TokenSession:
+    """Return the row as it is now; raise TokenRevoked if it is gone.
+
+    In a caller's transaction at REPEATABLE READ a plain read would show MariaDB's old snapshot,
+    where the winner of the race has not been yet, and its loser would look like a thief.
+    """
+    rows = TokenSession.objects.using(using).filter(sid=session.sid)
+    if transaction.get_connection(using).in_atomic_block:
+        rows = rows.select_for_update()
+    now = rows.first()
+    if now is None:
+        raise TokenRevoked
+    return now
+
+
+def _graceful(session: TokenSession, claims: Claims) -> Successor | None:
+    """Return the successor of the token that was rotated last, if that was a moment ago.
+
+    ``rotated_at`` is set once, by the client that won, so the window never renews itself.
+    """
+    rotated_at = session.rotated_at
+    if session.previous_jti != claims.jti or rotated_at is None:
+        return None
+    if rotated_at <= clock.now() - conf.TOKENS_ROTATION_GRACE:
+        return None
+    return Successor(session.refresh_jti, rotated_at, session.expires_at)
+
+
+def _moved(session: TokenSession) -> dict[str, Any]:
+    """Return what is new about where the session is used; usually nothing."""
+    metadata = origin.metadata()
+    return {name: value for name, value in metadata.items() if getattr(session, name) != value}
