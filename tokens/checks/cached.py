@@ -34,8 +34,8 @@ def check_cached(**kwargs: Any) -> list[CheckMessage]:
             checks.Warning(
                 f"A router reads blacklist entries from the database {read!r}. Checks don't:"
                 f" cached ones load their snapshot from {written!r}, where entries are written.",
-                hint="If that is too much for it, a greater TOKENS_CHECK_MAX_AGE asks it less. Or"
-                " let the router read tokens.BlacklistEntry where it is written.",
+                hint="If that is too much for this database, raise TOKENS_CHECK_MAX_AGE. Or let the"
+                " router read tokens.BlacklistEntry where it is written.",
                 id="tokens.W016",
             )
         )

@@ -5,9 +5,10 @@
 lets tests begin anew, with a ``DatabaseSnapshot`` of other ``Limits`` or ``Clocks``.
 """
 
+from .clocks import Clocks
 from .database import DatabaseSnapshot
 from .facts import Facts
-from .limits import Clocks, Limits
+from .limits import Limits
 from .pending import Revocation
 from .recent import obstacle
 from .snapshots import distrust, facts, forget, note, refuses, reset, when_committed

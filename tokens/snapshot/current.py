@@ -4,7 +4,8 @@ import math
 import threading
 from collections.abc import Iterable
 
-from .limits import Clocks, Limits
+from .clocks import Clocks
+from .limits import Limits
 from .snapshot import Base, Load, Snapshot
 
 

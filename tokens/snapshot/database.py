@@ -8,9 +8,10 @@ from django.db import connections
 from ..claims import Claims
 from ..keys import fingerprints_of
 from . import pending, recent
+from .clocks import CLOCKS, Clocks
 from .current import Current
 from .facts import Counters, Facts
-from .limits import CLOCKS, LIMITS, Clocks, Limits
+from .limits import LIMITS, Limits
 from .loader import Loader, Read
 from .snapshot import Snapshot
 from .turns import Turns
@@ -90,7 +91,8 @@ class DatabaseSnapshot:
         except Exception:  # whatever it is, the caller asks the database
             self._counters.failures += 1
             self._turns.fail(begun)
-            if self._must_log(begun, max_age):
+            if begun >= self._quiet_until:
+                self._quiet_until = begun + max_age
                 logger.warning(
                     "the recent entries can't be read: each check asks the database itself",
                     exc_info=True,
@@ -102,10 +104,3 @@ class DatabaseSnapshot:
         # Loading takes a fifth of the time at most, and less if it comes too late to be of use.
         is_late = self._clocks.elapsed() - load.start.elapsed >= max_age
         self._turns.succeed(load.start.elapsed, times=self.limits.whole_every if is_late else 4)
-
-    def _must_log(self, begun: float, max_age: float) -> bool:
-        """Return whether to log a failed load; true at most once in ``max_age`` seconds."""
-        if begun < self._quiet_until:
-            return False
-        self._quiet_until = begun + max_age
-        return True

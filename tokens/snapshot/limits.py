@@ -1,10 +1,7 @@
-"""How much the snapshot reads, remembers and waits for, and the clocks that it goes by."""
+"""How much the snapshot reads and remembers, and how long it waits."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from .. import clock
 from ..conf import conf
 
 
@@ -37,36 +34,4 @@ class Limits:
         return conf.TOKENS_CLEANUP_MARGIN.total_seconds() + self.patience
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Two clocks: ``elapsed`` is never set, and ``wall`` returns the seconds since 1970."""
-
-    elapsed: Callable[[], float] = clock.elapsed
-    wall: Callable[[], float] = time.time
-
-
-class Start:
-    """When a load began, by both clocks."""
-
-    __slots__ = ("_clocks", "elapsed", "wall")
-
-    def __init__(self, clocks: Clocks) -> None:
-        self._clocks = clocks
-        self.elapsed = clocks.elapsed()
-        self.wall = clocks.wall()
-
-    def age(self) -> float:
-        """Return the seconds since then, by the clock that says more.
-
-        A wall clock that was set makes a snapshot old, because only that clock may notice that
-        the whole host was paused.
-        """
-        # Looked up first: Python 3.11 calls what a slot holds slowly if both are one step.
-        elapsed, wall = self._clocks.elapsed, self._clocks.wall
-        age = elapsed() - self.elapsed
-        by_wall = abs(wall() - self.wall)
-        return age if age > by_wall else by_wall
-
-
 LIMITS = Limits()
-CLOCKS = Clocks()

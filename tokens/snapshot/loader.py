@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..conf import simplejwt
+from .clocks import Clocks, Start
 from .keyset import KeySet
-from .limits import Clocks, Limits, Start
+from .limits import Limits
 from .recent import RecentEntries
 from .snapshot import Base, Load
 

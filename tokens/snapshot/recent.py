@@ -103,7 +103,7 @@ def _one_state(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
 
 
 def _fingerprint_of(example: object) -> Callable[[Any], int]:
-    """Return what makes a fingerprint of a row whose key is like ``example``, of either type."""
+    """Return what makes a fingerprint of a row whose key, as ``example``, is a UUID or text."""
     if isinstance(example, uuid.UUID):
         return lambda row: fingerprint(row[0])
     return lambda row: int(row[0].replace("-", "")[16:], 16)

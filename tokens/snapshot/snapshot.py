@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from ..claims import Claims
 from ..conf import simplejwt
+from .clocks import Start
 from .keyset import KeySet
-from .limits import Start
 
 _Edge = tuple[datetime, datetime]
 

@@ -4,7 +4,7 @@ import math
 import random
 import threading
 
-from .limits import Clocks
+from .clocks import Clocks
 
 
 class Turns:
