@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from benchmarks import (
+    archive,
     checks,
     cleanup,
     growth,
@@ -106,7 +107,7 @@ def main(arguments: list[str]) -> int:
     print("", report.text_of(promises), sep="\n")
     command = " ".join(["python -m benchmarks", *arguments])
     facts = machine.describe(command, load)
-    print("\nWritten:", report.write(results, facts, wanted.database or []).name)
+    print("\nWritten:", archive.write(results, facts, wanted.database or []).name)
     return not all(promise.kept for promise in promises)
 
 

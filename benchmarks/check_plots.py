@@ -74,7 +74,7 @@ def _alone(axes: Axes, shown: list[dict[str, Any]]) -> None:
         "between": "cached check, between verifications",
         "verification": "simplejwt verifies the token",
     }
-    # Medians of the databases: the copy is the same whatever it was read from.
+    # Medians of the databases: the snapshot is the same whatever it was loaded from.
     values = [median(found["alone"][name]["median"] for found in shown) / 1_000 for name in labels]
     colours = [*[_COLOURS[CACHED.name]] * 3, _GREY]
     bars = axes.barh(list(labels.values()), values, 0.6, color=colours)

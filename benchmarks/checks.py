@@ -11,8 +11,8 @@ from benchmarks.ways import PLAIN, REDIS, STATELESS_CACHED, STRICT, WAYS
 
 BURST, STEADY = "burst", "steady"
 
-# Seconds ago that the entries were made. A burst has passed: all of it is in the window of which a
-# copy is kept, and none of it is so young that each load reads it again. A steady stream goes on.
+# How many seconds ago the entries were made. A burst has passed: all of it is recent enough for the
+# snapshot, and none of it so young that each load reads it again. A steady stream goes on.
 _AGES = {
     BURST: {"oldest": 780.0, "youngest": 420.0},
     STEADY: {"oldest": 780.0, "youngest": 0.0},
@@ -23,8 +23,8 @@ _ASKING = 5.0  # seconds
 
 _WAYS_NOTE = (
     "Microseconds of authenticate() of a DRF request with a valid token: {calls:,} single calls of"
-    " each way, {each} at a time by turns in one process; those that had to load the copy are"
-    " among them. Persistent connections to the database. Statements are the same at all sizes."
+    " each way, {each} at a time by turns in one process; those that had to load the snapshot"
+    " are among them. Persistent connections to the database. Statements are the same at all sizes."
     " Asking costs: how far the median at {most:,} entries is above that of simplejwt's own class"
     " without a check. Entries were made 7 to 13 minutes before."
 )
@@ -40,8 +40,8 @@ _LOADING_NOTE = (
     "First load: of a fresh process, and as long as the request takes that has to do it. Held and"
     " peak: memory above that before the first load. Stall: the longest time that a thread which"
     " wants to run each millisecond had to wait for more, and the same without a load. Then"
-    " {asking:g} s of about a thousand questions a second: how many the copy answered (the database"
-    " is asked the others), the loads, the longest question (it did a load), and the peak"
+    " {asking:g} s of about a thousand questions a second: how many the snapshot answered (the"
+    " database is asked the others), the loads, the longest question (it did a load), and the peak"
     " meanwhile. Burst: entries made 7 to 13 minutes before. Steady: evenly from 13 minutes before"
     " until the start."
 )
@@ -121,10 +121,10 @@ def _alone(asked: list[dict[str, Any]]) -> Table:
 
 def _loading(loaded: list[dict[str, Any]]) -> Table:
     table = Table(
-        "Loading the copy",
+        "Loading the snapshot",
         [
-            *("database", "entries", "in the copy", "first load s", "held MB", "peak MB"),
-            *("stall ms", "stall ms without", "from the copy", "loads"),
+            *("database", "entries", "in the snapshot", "first load s", "held MB", "peak MB"),
+            *("stall ms", "stall ms without", "from the snapshot", "loads"),
             *("longest question ms", "peak MB later"),
         ],
         notes=[_LOADING_NOTE.format(asking=_ASKING)],
@@ -134,7 +134,7 @@ def _loading(loaded: list[dict[str, Any]]) -> Table:
             *(found["database"], found["kind"], found["entries"], found["seconds"]),
             *(found["held"] / 2**20, found["peak"] / 2**20),
             *(found["stall"] * 1_000, found["stall_without"] * 1_000),
-            f"{found['from_copy'] / found['asked']:.1%}",
+            f"{found['from_snapshot'] / found['asked']:.1%}",
             *(found["loads"], found["longest_load"] * 1_000, found["peak_later"] / 2**20),
         )
     return table
@@ -171,7 +171,7 @@ def _quick(where: str, alone: list[dict[str, Any]]) -> Promise:
     )
     answered = {answer for found in alone for answer in found["answered"]}
     if answered != {"False"}:
-        seen += f"; but the copy answered {_listed(sorted(answered))}"
+        seen += f"; but the snapshot answered {_listed(sorted(answered))}"
     claim = f"a cached check takes at most {_MOST_MICROSECONDS:g} µs (median) {where}"
     return Promise(claim, answered == {"False"} and max(again) <= _MOST_MICROSECONDS, seen)
 

@@ -1,11 +1,7 @@
-"""Tables, and the files that keep them."""
+"""What a subject reports: tables, promises and figures."""
 
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 @dataclass
@@ -56,37 +52,6 @@ class Result:
 def text_of(promises: list[Promise]) -> str:
     """Return the list of promises."""
     return "\n".join(["## Must hold\n", *map(str, promises)])
-
-
-def write(results: list[Result], facts: dict[str, str], databases: list[str]) -> Path:
-    """Write the results as Markdown, JSON and plots; return the path of the Markdown file.
-
-    ``databases`` are in its name: those that were asked for, none if all were.
-    """
-    RESULTS.mkdir(exist_ok=True)
-    subjects = [result.subject for result in results]
-    chosen = [*(subjects if len(subjects) < 3 else []), *map(str.lower, databases)]
-    name = "-".join([facts["date"][:10], *chosen])
-    described = [f"- {fact}: {value}" for fact, value in facts.items()]
-    sections = [
-        part for result in results for part in (*map(str, result.tables), *_drawn(result, name))
-    ]
-    promises = [promise for result in results for promise in result.promises]
-    parts = ["# Benchmarks", "\n".join(described), *sections, text_of(promises)]
-    markdown = RESULTS / f"{name}.md"
-    markdown.write_text("\n\n".join(parts) + "\n")
-    figures = {result.subject: result.figures for result in results}
-    document = {"facts": facts, "figures": figures, "promises": [asdict(item) for item in promises]}
-    markdown.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
-    return markdown
-
-
-def _drawn(result: Result, name: str) -> list[str]:
-    """Draw the plots of a result, and return the Markdown that shows them."""
-    from benchmarks import plots  # needs the names of the subjects, which need this module
-
-    written = plots.write(result.subject, result.figures, RESULTS / name)
-    return [f"![{title}]({path.name})" for title, path in written]
 
 
 def _shown(cell: object) -> str:

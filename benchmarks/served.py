@@ -29,7 +29,7 @@ def measured(place: Installation, *, seconds: float) -> list[dict[str, Any]]:
         taken: dict[str, list[list[float]]] = {name: [] for name in ports}
         for number in range(_ROUNDS):
             for name, port in ports.items():
-                # What a copy had no time to do between two rounds is no part of either.
+                # The snapshot gets old between two rounds; loading it again is part of neither.
                 load.read_for(_WARM_UP, port=port, clients=_CLIENTS, tokens=tokens)
                 found = load.read_for(seconds, port=port, clients=_CLIENTS, tokens=tokens)
                 taken[name].append(found)

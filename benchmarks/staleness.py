@@ -111,7 +111,7 @@ def _figure(
             :: max(1, len(staleness) // 200)
         ],
         "missed": sum(found["missed"] for found in checked),
-        "from_copy": sum(found["from_copy"] for found in checked) / checks,
+        "from_snapshot": sum(found["from_snapshot"] for found in checked) / checks,
         "loads": sum(found["loads"] for found in checked),
         "failed": len(errors),
         "errors": errors[:5],
@@ -123,7 +123,7 @@ def _table(figures: list[dict[str, Any]]) -> Table:
         "From the answer to a logout to the last accepted check",
         [
             *("database", "mode", "checks", "revocations", "held open", "longest s"),
-            *("median ms", "longest ms", "missed", "from the copy", "failed"),
+            *("median ms", "longest ms", "missed", "from the snapshot", "failed"),
         ],
     )
     for found in figures:
@@ -131,7 +131,7 @@ def _table(figures: list[dict[str, Any]]) -> Table:
             *(found["database"], found["mode"], found["checks"], found["revocations"]),
             *(found["held"], found["longest_hold"]),
             *(found["median"] * 1_000, found["longest"] * 1_000, found["missed"]),
-            *(f"{found['from_copy']:.1%}", found["failed"]),
+            *(f"{found['from_snapshot']:.1%}", found["failed"]),
         )
     totals = (sum(found[name] for found in figures) for name in ("checks", "revocations"))
     facts = {"checkers": _CHECKERS, "threads": _THREADS, "revokers": _REVOKERS, "hold": _HOLD}

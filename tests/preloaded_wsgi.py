@@ -1,4 +1,4 @@
-"""The demo project, whose first copy for cached checks is made before the workers are forked."""
+"""The demo project, which loads its first snapshot before the workers are forked."""
 
 from django.db import connections
 

@@ -54,7 +54,7 @@ def test_W016_a_router_that_reads_from_a_replica(settings: Any) -> None:
     assert ids() == ["tokens.W016"]
 
 
-def test_W017_a_database_of_which_no_copy_can_be_made(
+def test_W017_a_database_that_can_have_no_snapshot(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.TOKENS_CHECK_MAX_AGE = SECOND

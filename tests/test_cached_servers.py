@@ -1,6 +1,6 @@
 """Cached checks in servers of each kind, each on the test's database.
 
-What a worker answered from its copy, its own metrics tell.
+What a worker answered from its snapshot, its own metrics tell.
 """
 
 import re
@@ -79,10 +79,10 @@ def metrics(site: Site) -> httpx.Response:
     return httpx.get(f"http://127.0.0.1:{site.port}/metrics/", timeout=20)
 
 
-def answered_from_copy(site: Site) -> dict[str, float]:
-    """Return how many checks the copy has answered, of the process that happens to answer."""
+def answered_from_snapshot(site: Site) -> dict[str, float]:
+    """Return how many checks the snapshot has answered, of the process that happens to answer."""
     text = metrics(site).text
-    found = re.search(r'tokens_checks_total\{pid="(\d+)",source="from_copy"\} (\S+)', text)
+    found = re.search(r'tokens_checks_total\{pid="(\d+)",source="from_snapshot"\} (\S+)', text)
     assert found, text
     return {found[1]: float(found[2])}
 
@@ -106,16 +106,16 @@ def test_every_process_of_a_server_refuses_in_time_what_one_has_revoked(
 ) -> None:
     with serving(name, tmp_path / "log") as site:
         one, other = site.new_login(), site.new_login()
-        from_copy: dict[str, float] = {}
+        from_snapshot: dict[str, float] = {}
 
-        def all_answer_from_their_copy() -> bool:
+        def all_answer_from_their_snapshot() -> bool:
             assert check(site, one) == {200}
             with ThreadPoolExecutor(8) as pool:
-                for found in pool.map(lambda _: answered_from_copy(site), range(8)):
-                    from_copy.update(found)
-            return len(from_copy) == SERVERS[name][1] and all(from_copy.values())
+                for found in pool.map(lambda _: answered_from_snapshot(site), range(8)):
+                    from_snapshot.update(found)
+            return len(from_snapshot) == SERVERS[name][1] and all(from_snapshot.values())
 
-        wait_until(all_answer_from_their_copy)
+        wait_until(all_answer_from_their_snapshot)
 
         assert site.ask(LOGOUT, refresh=one.refresh, allowed=()).status == 204
         time.sleep(MAX_AGE)

@@ -227,9 +227,9 @@ def test_cached_checks_of_this_process_are_counted_by_what_answered(settings, st
 
     assert not ran
     pid = str(os.getpid())
-    assert shown[("tokens_checks_total", pid, "from_copy")] == 3
+    assert shown[("tokens_checks_total", pid, "from_snapshot")] == 3
     assert shown[("tokens_checks_total", pid, "not_covered")] == 1
-    assert shown[("tokens_checks_total", pid, "without_copy")] == 0
+    assert shown[("tokens_checks_total", pid, "without_snapshot")] == 0
     assert shown[("tokens_snapshot_loads_total", pid)] == 1
     assert shown[("tokens_snapshot_failures_total", pid)] == 0
     assert shown[("tokens_snapshot_entries", pid)] == 0
@@ -447,7 +447,7 @@ def test_the_project_serves_the_metrics_to_its_own_network(client, monkeypatch):
     shown = parsed(answer.text)
     assert shown[("database_up",)] == 0
     assert ("overdue",) not in shown
-    assert shown[("tokens_checks_total", str(os.getpid()), "from_copy")] == 0
+    assert shown[("tokens_checks_total", str(os.getpid()), "from_snapshot")] == 0
 
 
 def test_no_metric_counts_beyond_what_the_status_counts(monkeypatch):

@@ -1,12 +1,14 @@
-"""Cached checks: answered from a copy, and never wrong for longer than its greatest age."""
+"""Cached checks: answered from a snapshot, and never wrong for longer than its greatest age."""
 
 import os
 import threading
 import time
 import uuid
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from tokens.exceptions import TokenRevoked
 from tokens.jwt import AccessToken, RefreshToken
 from tokens.keys import fingerprint, new_sid
 from tokens.models import BlacklistEntry
-from tokens.snapshot import pending, recent, snapshots
+from tokens.snapshot import Clocks, DatabaseSnapshot, Limits, pending, recent
 
 from .forge import signed
 from .threads import at_once
@@ -35,41 +37,68 @@ CLASSES = [JWTAuthentication, JWTStatelessUserAuthentication]
 LONG = timedelta(seconds=100)
 
 
+class MovableClocks:
+    """The clocks that the snapshot goes by, to be moved by hand."""
+
+    def __init__(self) -> None:
+        self.passed = self.set = 0.0
+
+    def elapsed(self) -> float:
+        return clock.elapsed() + self.passed
+
+    def wall(self) -> float:
+        return time.time() + self.passed + self.set
+
+
+class Reading:
+    """How the snapshot reads the table: as it does, or as ``instead`` says.
+
+    ``loads`` are the moments from which on it was read, one for each time.
+    """
+
+    def __init__(self) -> None:
+        self.loads: list[datetime] = []
+        self.instead: Callable[..., recent.RecentEntries] = recent.read
+
+    def __call__(self, connection: Any, since: datetime, limits: Limits) -> recent.RecentEntries:
+        self.loads.append(since)
+        return self.instead(connection, since, limits)
+
+
+@pytest.fixture
+def clocks() -> MovableClocks:
+    return MovableClocks()
+
+
+@pytest.fixture
+def reading() -> Reading:
+    return Reading()
+
+
+@pytest.fixture
+def loads(reading: Reading) -> list[datetime]:
+    return reading.loads
+
+
+@pytest.fixture
+def limit(clocks: MovableClocks, reading: Reading) -> Callable[..., None]:
+    """Return what begins anew with other limits."""
+
+    def begin(**limits: float) -> None:
+        ours = Clocks(clocks.elapsed, clocks.wall)
+        changed = replace(Limits(), **limits)  # type: ignore[arg-type]
+        snapshot.reset(DatabaseSnapshot("default", limits=changed, clocks=ours, read=reading))
+
+    return begin
+
+
 @pytest.fixture(autouse=True)
-def cached(settings: Any) -> Iterator[None]:
-    """Each test begins without a copy, and may use the one it loads for long."""
+def cached(settings: Any, limit: Callable[..., None]) -> Iterator[None]:
+    """Each test begins without a snapshot, and may use the one it loads for long."""
     settings.TOKENS_CHECK_MAX_AGE = LONG
-    snapshot.reset()
+    limit()
     yield
     snapshot.reset()
-
-
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
-    """Return the moments from which on the table was read, one for each time."""
-    read, asked = recent.read, []
-
-    def record(connection: Any, since: datetime) -> recent.Window:
-        asked.append(since)
-        return read(connection, since)
-
-    monkeypatch.setattr(recent, "read", record)
-    return asked
-
-
-class Clock:
-    """Clocks to be moved by hand."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.passed = self.set = 0.0
-        elapsed, now = clock.elapsed, time.time
-        monkeypatch.setattr(clock, "elapsed", lambda: elapsed() + self.passed)
-        monkeypatch.setattr(time, "time", lambda: now() + self.passed + self.set)
-
-
-@pytest.fixture
-def clocks(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
 
 
 def make_claims(**changes: Any) -> Claims:
@@ -148,7 +177,7 @@ def test_an_old_token_and_one_without_a_session_cost_one_statement(
         assert len(ran) == 1
 
 
-def test_without_the_setting_nothing_is_copied(
+def test_without_the_setting_nothing_is_loaded(
     settings: Any, statements: Callable[[], Any], user: AbstractUser
 ) -> None:
     del settings.TOKENS_CHECK_MAX_AGE
@@ -159,7 +188,7 @@ def test_without_the_setting_nothing_is_copied(
     assert snapshot.facts() == snapshot.Facts(None, 0, 0, 0, 0, 0, 0)
 
 
-def test_a_token_class_used_alone_asks_the_copy_and_a_refresh_token_the_database(
+def test_a_token_class_used_alone_asks_the_snapshot_and_a_refresh_token_the_database(
     user: AbstractUser, statements: Callable[[], Any]
 ) -> None:
     ask(make_claims())
@@ -174,7 +203,7 @@ def test_a_token_class_used_alone_asks_the_copy_and_a_refresh_token_the_database
 
 
 def test_users_of_another_database_cost_no_question(
-    user: AbstractUser, monkeypatch: pytest.MonkeyPatch, statements: Callable[[], Any]
+    user: AbstractUser, statements: Callable[[], Any]
 ) -> None:
     ask(make_claims())
     claims = RefreshToken.for_user(user).access_token.claims
@@ -184,7 +213,7 @@ def test_users_of_another_database_cost_no_question(
     assert "EXISTS" not in ran[0]
 
 
-# What the copy answers
+# What the snapshot answers
 
 
 def test_what_was_revoked_before_the_load_is_refused_by_session_and_by_token() -> None:
@@ -223,13 +252,13 @@ def test_it_can_not_tell_about(changes: dict[str, Any]) -> None:
     assert snapshot.facts().not_covered == 1
 
 
-def test_what_it_can_tell_begins_where_every_entry_is_in_the_copy(
+def test_what_it_can_tell_begins_where_every_entry_is_in_the_snapshot(
     settings: Any, loads: list[datetime]
 ) -> None:
     settings.TOKENS_CLEANUP_MARGIN = timedelta(minutes=2)
     now = datetime.now(UTC)
     ask(make_claims())
-    slack = timedelta(minutes=2, seconds=pending.PATIENCE)
+    slack = timedelta(minutes=2, seconds=Limits().patience)
     expected = now - timedelta(minutes=5) - LONG - 2 * slack
     assert abs(loads[0] - expected) < timedelta(seconds=5)
     edge = clock.stored(loads[0] + slack)
@@ -237,7 +266,7 @@ def test_what_it_can_tell_begins_where_every_entry_is_in_the_copy(
     lives = timedelta(minutes=5)
     assert ask(make_claims(issued_at=inside, expires_at=inside + lives)) is False
     assert ask(make_claims(issued_at=outside, expires_at=outside + lives)) is None
-    # As old as such a token is, an entry made when it was issued is in the copy.
+    # As old as such a token is, an entry made when it was issued is in the snapshot.
     assert BlacklistEntry.objects.count() == 0
     claims = make_claims(issued_at=inside, expires_at=inside + lives)
     revoked_elsewhere(claims, created_at=inside - slack)
@@ -272,11 +301,9 @@ def test_without_USE_TZ_it_answers_the_same(settings: Any) -> None:
 
 
 def test_more_than_fit_leave_old_tokens_to_the_database(
-    monkeypatch: pytest.MonkeyPatch, settings: Any
+    limit: Callable[..., None], settings: Any
 ) -> None:
-    monkeypatch.setattr(recent, "SLICE", 3)
-    monkeypatch.setattr(recent, "LIMIT", 9)
-    monkeypatch.setattr(pending, "PATIENCE", 0)
+    limit(slice=3, entries=9, patience=0)
     settings.TOKENS_CLEANUP_MARGIN = timedelta(0)
     many = [make_claims() for _ in range(20)]
     now = clock.now()
@@ -292,23 +319,19 @@ def test_more_than_fit_leave_old_tokens_to_the_database(
 
 
 @pytest.mark.parametrize("slice_", [1, 2, 3, 7, 100])
-def test_slices_miss_nothing(slice_: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent, "SLICE", slice_)
+def test_slices_miss_nothing(slice_: int) -> None:
     many = [make_claims() for _ in range(23)]
     now = clock.now()
     for number, claims in enumerate(many):
         revoked_elsewhere(claims, created_at=now - timedelta(microseconds=number // 3))
     revoked_elsewhere(make_claims(), created_at=now - timedelta(days=2))
-    read = recent.read(connection, datetime.now(UTC) - timedelta(days=1))
+    read = recent.read(connection, datetime.now(UTC) - timedelta(days=1), Limits(slice=slice_))
     sids = {fingerprint(uuid.UUID(claims.sid)) for claims in many}
     assert set(read.fingerprints) == sids
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="nobody writes while somebody reads")
-def test_an_entry_that_gets_a_new_moment_between_two_slices_is_not_missed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(recent, "SLICE", 2)
+def test_an_entry_that_gets_a_new_moment_between_two_slices_is_not_missed() -> None:
     now = clock.now()
     old = make_claims()
     revoked_elsewhere(old, created_at=now - timedelta(hours=1))
@@ -326,7 +349,7 @@ def test_an_entry_that_gets_a_new_moment_between_two_slices_is_not_missed(
         return answer
 
     with connection.execute_wrapper(move_after_a_slice):
-        read = recent.read(connection, datetime.now(UTC) - timedelta(days=1))
+        read = recent.read(connection, datetime.now(UTC) - timedelta(days=1), Limits(slice=2))
     assert moved == [1]
     assert fingerprint(uuid.UUID(old.sid)) in read.fingerprints
     assert len(read.fingerprints) == 7
@@ -350,7 +373,7 @@ def test_ones_own_revocation_counts_before_anything_else_follows_the_commit() ->
     assert ask(claims) is True
 
 
-def test_ending_sessions_that_are_named_leaves_the_copy_in_use(
+def test_ending_sessions_that_are_named_leaves_the_snapshot_in_use(
     user: AbstractUser, settings: Any, loads: list[datetime]
 ) -> None:
     settings.TOKENS_MAX_SESSIONS_PER_USER = 2
@@ -407,47 +430,48 @@ def test_ending_many_sessions_counts_at_once(user: AbstractUser) -> None:
 
 
 def test_a_note_stays_until_a_load_that_began_after_it(
-    clocks: Clock, monkeypatch: pytest.MonkeyPatch
+    clocks: MovableClocks, reading: Reading, limit: Callable[..., None]
 ) -> None:
     """The load reads before the commit, and ends after it."""
-    claims = make_claims()
+    limit(own=1)
+    claims, other = make_claims(), make_claims()
     ask(claims)
     clocks.passed += 60
-    read = recent.read
 
-    def read_then_commit(connection: Any, since: datetime) -> recent.Window:
-        found = read(connection, since)
+    def read_then_commit(*asked: Any) -> recent.RecentEntries:
+        found = recent.read(*asked)
         revoke(claims)
         return found
 
-    monkeypatch.setattr(recent, "read", read_then_commit)
+    reading.instead = read_then_commit
     assert ask(claims) is True
     assert snapshot.facts().loads == 2
-    monkeypatch.setattr(recent, "read", read)
+    reading.instead = recent.read
     clocks.passed += 60
     assert ask(claims) is True
     assert snapshot.facts().loads == 3
-    assert not snapshots._copies["default"]._own
+    revoke(other)
+    assert ask(claims) is True, "the first note has gone, so there was room for another"
+    assert ask(other) is True
 
 
-def test_a_load_during_which_sessions_end_is_not_used(
-    user: AbstractUser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_load_during_which_sessions_end_is_not_used(user: AbstractUser, reading: Reading) -> None:
     claims = RefreshToken.for_user(user).access_token.claims
-    read = recent.read
 
-    def read_then_end(connection: Any, since: datetime) -> recent.Window:
-        found = read(connection, since)
+    def read_then_end(*asked: Any) -> recent.RecentEntries:
+        found = recent.read(*asked)
         sessions.end_all(user)
         return found
 
-    monkeypatch.setattr(recent, "read", read_then_end)
+    reading.instead = read_then_end
     assert ask(claims) is None
     assert blacklist.is_revoked(claims)
 
 
-def test_too_many_notes_make_way_for_a_load(monkeypatch: pytest.MonkeyPatch, clocks: Clock) -> None:
-    monkeypatch.setattr(snapshots, "OWN_LIMIT", 3)
+def test_too_many_notes_make_way_for_a_load(
+    limit: Callable[..., None], clocks: MovableClocks
+) -> None:
+    limit(own=3)
     many = [make_claims() for _ in range(4)]
     ask(many[0])
     for claims in many:
@@ -467,7 +491,7 @@ def test_what_is_rolled_back_leaves_nothing_behind() -> None:
         assert blacklist.is_revoked(claims)
         raise ZeroDivisionError
     assert ask(claims) is False
-    assert not pending._waiting, "checks need not look at their connection any more"
+    assert not pending.waiting, "checks need not look at their connection any more"
 
 
 def test_a_savepoint_that_is_rolled_back_leaves_nothing_behind() -> None:
@@ -490,7 +514,7 @@ def test_what_is_committed_at_last_counts_then(user: AbstractUser) -> None:
     assert ask(claims) is True
 
 
-def test_others_go_on_with_the_copy_while_a_transaction_is_open() -> None:
+def test_others_go_on_with_the_snapshot_while_a_transaction_is_open() -> None:
     claims = make_claims()
     ask(claims)
     with transaction.atomic():
@@ -542,42 +566,53 @@ def test_unrevoking_counts_at_once_in_this_process(user: AbstractUser) -> None:
 # An entry that is committed long after it was made
 
 
-def test_an_entry_of_a_long_transaction_is_made_when_it_is_committed(clocks: Clock) -> None:
+def test_an_entry_of_a_long_transaction_is_made_when_it_is_committed(
+    limit: Callable[..., None],
+) -> None:
+    limit(patience=0.02)
     claims = make_claims()
     with transaction.atomic():
         revoke(claims)
         before = BlacklistEntry.objects.get().created_at
-        clocks.passed += pending.PATIENCE
-        time.sleep(0.01)
+        time.sleep(0.02)
     assert BlacklistEntry.objects.get().created_at > before
     assert ask(claims) is True
 
 
 def test_ones_own_late_revocation_counts_even_if_a_load_forgets_it_meanwhile(
-    clocks: Clock, monkeypatch: pytest.MonkeyPatch
+    clocks: MovableClocks, reading: Reading
 ) -> None:
-    """Reading slice by slice, a load may miss a row that moves from an old place to a new one."""
-    claims, other = make_claims(), make_claims()
-    ask(other)
-    monkeypatch.setattr(
-        blacklist, "_move_up", lambda rows: snapshots._copies["default"]._own.clear()
-    )
+    """A load may miss a row that moves from an old place to a new one, and drop the first note."""
+    claims, loaded = make_claims(), []
+    ask(claims)
+
+    def miss(_connection: Any, since: datetime, _limits: Limits) -> recent.RecentEntries:
+        return recent.RecentEntries(array("Q"), since)
+
+    def move_up() -> None:
+        clocks.passed += 60
+        loaded.append(ask(claims))
+
+    reading.instead = miss
+    tell = partial(snapshot.note, [fingerprint(uuid.UUID(claims.sid))], using="default")
+    begun = clock.elapsed() - Limits().patience
+    late = snapshot.Revocation("default", begun=begun, tell=tell, move_up=move_up)
     with transaction.atomic():
-        revoke(claims)
-        clocks.passed += pending.PATIENCE
+        snapshot.when_committed(late)
+    assert loaded == [False], "the load dropped what it should have seen"
     assert ask(claims) is True
 
 
 def test_entries_of_a_long_transaction_are_made_when_they_are_committed(
-    user: AbstractUser, clocks: Clock
+    user: AbstractUser, limit: Callable[..., None]
 ) -> None:
+    limit(patience=0.02)
     for _ in range(3):
         RefreshToken.for_user(user)
     with transaction.atomic():
         sessions.end_all(user)
         before = BlacklistEntry.objects.latest("created_at").created_at
-        clocks.passed += pending.PATIENCE
-        time.sleep(0.01)
+        time.sleep(0.02)
     assert BlacklistEntry.objects.filter(created_at__gt=before).count() == 4
 
 
@@ -590,7 +625,9 @@ def test_an_entry_of_a_short_transaction_keeps_its_moment(statements: Callable[[
 # Age
 
 
-def test_a_copy_is_loaded_when_half_its_time_is_over(clocks: Clock, loads: list[datetime]) -> None:
+def test_a_snapshot_is_loaded_when_half_its_time_is_over(
+    clocks: MovableClocks, loads: list[datetime]
+) -> None:
     ask(make_claims())
     clocks.passed += 44
     assert ask(make_claims()) is False
@@ -601,8 +638,8 @@ def test_a_copy_is_loaded_when_half_its_time_is_over(clocks: Clock, loads: list[
 
 
 @pytest.mark.parametrize("step", [3600, -3600], ids=["ahead", "back"])
-def test_a_clock_that_is_set_makes_a_copy_old(
-    step: int, clocks: Clock, loads: list[datetime]
+def test_a_clock_that_is_set_makes_a_snapshot_old(
+    step: int, clocks: MovableClocks, loads: list[datetime]
 ) -> None:
     ask(make_claims())
     clocks.set += step
@@ -612,22 +649,22 @@ def test_a_clock_that_is_set_makes_a_copy_old(
 
 
 def test_a_clock_that_is_set_back_moves_what_is_read(
-    clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
+    clocks: MovableClocks, loads: list[datetime], limit: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(snapshots, "WHOLE_EVERY", 1e9)
+    limit(whole_every=1e9)
     ask(make_claims())
     clocks.set -= 86_400
-    before = time.time()
+    before = clocks.wall()
     clocks.passed += 1
     ask(make_claims())
-    slack = 300 + pending.PATIENCE
+    slack = 300 + Limits().patience
     assert abs(loads[1].timestamp() - (before - slack)) < 5
 
 
-def test_a_large_window_is_completed_by_what_is_younger(
-    clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
+def test_many_entries_are_completed_by_what_is_younger(
+    clocks: MovableClocks, loads: list[datetime], limit: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(snapshots, "WHOLE_EVERY", 1e9)
+    limit(whole_every=1e9)
     first, second, third = make_claims(), make_claims(), make_claims()
     revoked_elsewhere(first)
     assert ask(first) is True
@@ -635,48 +672,64 @@ def test_a_large_window_is_completed_by_what_is_younger(
     clocks.passed += 60
     assert [ask(first), ask(second), ask(third)] == [True, True, False]
     assert loads[1] - loads[0] > timedelta(minutes=5)
-    revoked_elsewhere(third, created_at=clock.now() - timedelta(seconds=pending.PATIENCE))
-    clocks.passed += 60
-    assert [ask(first), ask(second), ask(third)] == [True, True, True]
-    monkeypatch.setattr(snapshots, "WHOLE_EVERY", 0)
+    revoked_elsewhere(third, created_at=clock.now() - timedelta(seconds=Limits().patience))
     clocks.passed += 60
     assert [ask(first), ask(second), ask(third)] == [True, True, True]
 
 
-def test_a_window_that_took_long_is_completed_at_once(
-    clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
+def test_all_entries_are_read_again_when_they_are_20_times_as_old_as_that_took(
+    clocks: MovableClocks, reading: Reading
 ) -> None:
-    read, late = recent.read, make_claims()
+    claims = make_claims()
+    revoked_elsewhere(claims)
 
-    def slowly(connection: Any, since: datetime) -> recent.Window:
-        found = read(connection, since)
-        if len(loads) == 1:
+    def slowly(*asked: Any) -> recent.RecentEntries:
+        clocks.passed += 4
+        return recent.read(*asked)
+
+    reading.instead = slowly
+    assert ask(claims) is True
+    reading.instead = recent.read
+    for _ in range(2):
+        clocks.passed += 60
+        assert ask(claims) is True
+    first, completed, again = reading.loads
+    assert completed - first > timedelta(minutes=5)
+    assert timedelta(minutes=2) <= again - first < timedelta(minutes=3)
+
+
+def test_entries_that_take_long_to_read_are_completed_at_once(
+    clocks: MovableClocks, reading: Reading
+) -> None:
+    late = make_claims()
+
+    def slowly(*asked: Any) -> recent.RecentEntries:
+        found = recent.read(*asked)
+        if len(reading.loads) == 1:
             clocks.passed += 500
             revoked_elsewhere(late)
         return found
 
-    monkeypatch.setattr(recent, "read", slowly)
+    reading.instead = slowly
     assert ask(late) is True
-    assert len(loads) == 2
+    assert len(reading.loads) == 2
     assert (snapshot.facts().age or 0) < 10
 
 
 def test_what_is_too_slow_to_be_of_use_is_not_tried_all_the_time(
-    clocks: Clock, loads: list[datetime], monkeypatch: pytest.MonkeyPatch
+    clocks: MovableClocks, reading: Reading
 ) -> None:
-    read = recent.read
-
-    def slowly(connection: Any, since: datetime) -> recent.Window:
+    def slowly(*asked: Any) -> recent.RecentEntries:
         clocks.passed += 200
-        return read(connection, since)
+        return recent.read(*asked)
 
-    monkeypatch.setattr(recent, "read", slowly)
+    reading.instead = slowly
     assert ask(make_claims()) is None
-    assert len(loads) == 2
+    assert len(reading.loads) == 2
     clocks.passed += 50
     assert ask(make_claims()) is None
-    assert len(loads) == 2
-    monkeypatch.setattr(recent, "read", read)
+    assert len(reading.loads) == 2
+    reading.instead = recent.read
     clocks.passed += 20
     assert ask(make_claims()) is False
 
@@ -697,21 +750,20 @@ def test_a_smaller_age_counts_at_once(settings: Any, loads: list[datetime]) -> N
 
 
 @pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Return what breaks and mends the reading of the recent."""
-    read = recent.read
+def broken(reading: Reading) -> Callable[[bool], None]:
+    """Return what breaks and mends the reading of the table."""
 
     def fail(*_: Any) -> Any:
         raise OperationalError("the server has gone")
 
     def break_it(now: bool) -> None:
-        monkeypatch.setattr(recent, "read", fail if now else read)
+        reading.instead = fail if now else recent.read
 
     return break_it
 
 
-def test_a_failed_load_keeps_the_copy_until_it_is_too_old(
-    clocks: Clock, broken: Callable[[bool], None], caplog: pytest.LogCaptureFixture
+def test_a_failed_load_keeps_the_snapshot_until_it_is_too_old(
+    clocks: MovableClocks, broken: Callable[[bool], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     ask(make_claims())
     broken(True)
@@ -730,14 +782,14 @@ def test_a_failed_load_keeps_the_copy_until_it_is_too_old(
 
 
 def test_a_load_that_fails_slowly_is_not_tried_all_the_time(
-    clocks: Clock, settings: Any, monkeypatch: pytest.MonkeyPatch
+    clocks: MovableClocks, settings: Any, reading: Reading
 ) -> None:
     def fail_slowly(*_: Any) -> Any:
         clocks.passed += 10
         raise OperationalError("no connection was free")
 
     settings.TOKENS_CHECK_MAX_AGE = timedelta(seconds=1)
-    monkeypatch.setattr(recent, "read", fail_slowly)
+    reading.instead = fail_slowly
     for _ in range(5):
         assert ask(make_claims()) is None
     assert snapshot.facts().failures == 1
@@ -746,7 +798,7 @@ def test_a_load_that_fails_slowly_is_not_tried_all_the_time(
     assert snapshot.facts().failures == 2
 
 
-def test_neither_a_copy_nor_the_database_is_503(
+def test_neither_a_snapshot_nor_the_database_is_503(
     broken: Callable[[bool], None], user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     access = RefreshToken.for_user(user).access_token
@@ -761,17 +813,15 @@ def test_neither_a_copy_nor_the_database_is_503(
     assert refusal.value.status_code == 503
 
 
-def test_an_interrupted_load_lets_others_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = recent.read
-
+def test_an_interrupted_load_lets_others_load(clocks: MovableClocks, reading: Reading) -> None:
     def interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recent, "read", interrupt)
+    reading.instead = interrupt
     with pytest.raises(KeyboardInterrupt):
         ask(make_claims())
-    monkeypatch.setattr(recent, "read", read)
-    snapshots._copies["default"]._not_before = 0
+    reading.instead = recent.read
+    clocks.passed += 51
     assert ask(make_claims()) is False
 
 
@@ -788,7 +838,7 @@ def test_in_a_transaction_a_load_sees_what_others_have_committed() -> None:
             assert ask(claims) is True
         revoked_elsewhere(own)
         snapshot.reset()
-        assert ask(own) is False, "nobody's open transaction is copied"
+        assert ask(own) is False, "no snapshot holds what nobody has committed"
     assert snapshot.facts().loads == 1
 
 
@@ -824,7 +874,7 @@ def test_a_database_in_memory_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -
     assert snapshot.facts().failures == 0
 
 
-def test_moments_in_local_time_are_no_window(
+def test_moments_in_local_time_make_no_snapshot(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = connections["default"]
@@ -835,7 +885,7 @@ def test_moments_in_local_time_are_no_window(
     assert local in (recent.obstacle(database) or "")
 
 
-def test_each_database_has_a_copy_of_its_own() -> None:
+def test_each_database_has_a_snapshot_of_its_own() -> None:
     ask(make_claims())
     assert snapshot.facts(using="default").loads == 1
     assert snapshot.facts(using="other").loads == 0
@@ -843,7 +893,7 @@ def test_each_database_has_a_copy_of_its_own() -> None:
         snapshot.refuses(make_claims(), using="other")
 
 
-def test_a_flush_forgets_the_copy() -> None:
+def test_a_flush_forgets_the_snapshot() -> None:
     from django.core.management import call_command
 
     claims = make_claims()
@@ -858,18 +908,18 @@ def test_a_flush_forgets_the_copy() -> None:
 
 
 def test_of_many_threads_one_loads_and_the_others_do_not_wait(
-    monkeypatch: pytest.MonkeyPatch, clocks: Clock
+    reading: Reading, clocks: MovableClocks
 ) -> None:
-    read, loading, go_on = recent.read, threading.Event(), threading.Event()
+    loading, go_on = threading.Event(), threading.Event()
     ask(make_claims())
     clocks.passed += 60
 
-    def slowly(connection: Any, since: datetime) -> recent.Window:
+    def slowly(*asked: Any) -> recent.RecentEntries:
         loading.set()
         assert go_on.wait(30)
-        return read(connection, since)
+        return recent.read(*asked)
 
-    monkeypatch.setattr(recent, "read", slowly)
+    reading.instead = slowly
     loader = threading.Thread(target=lambda: (ask(make_claims()), connections.close_all()))
     loader.start()
     assert loading.wait(30)
@@ -882,21 +932,21 @@ def test_of_many_threads_one_loads_and_the_others_do_not_wait(
 
 
 def test_a_load_that_hangs_keeps_others_from_loading_for_a_minute_only(
-    clocks: Clock, monkeypatch: pytest.MonkeyPatch
+    clocks: MovableClocks, reading: Reading
 ) -> None:
-    read, loading, go_on = recent.read, threading.Event(), threading.Event()
+    loading, go_on = threading.Event(), threading.Event()
 
-    def hang(connection: Any, since: datetime) -> recent.Window:
-        found = read(connection, since)
+    def hang(*asked: Any) -> recent.RecentEntries:
+        found = recent.read(*asked)
         loading.set()
         assert go_on.wait(30)
         return found
 
-    monkeypatch.setattr(recent, "read", hang)
+    reading.instead = hang
     loader = threading.Thread(target=lambda: (ask(make_claims()), connections.close_all()))
     loader.start()
     assert loading.wait(30)
-    monkeypatch.setattr(recent, "read", read)
+    reading.instead = recent.read
     claims = make_claims()
     revoked_elsewhere(claims)
     assert ask(claims) is None
@@ -919,16 +969,16 @@ def test_a_load_does_not_wait_for_a_lock_that_its_own_caller_holds() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_that_was_forked_while_a_load_was_under_way_can_load(
-    monkeypatch: pytest.MonkeyPatch,
+    clocks: MovableClocks, reading: Reading
 ) -> None:
-    read, loading, go_on = recent.read, threading.Event(), threading.Event()
+    loading, go_on = threading.Event(), threading.Event()
 
-    def slowly(connection: Any, since: datetime) -> recent.Window:
+    def slowly(*asked: Any) -> recent.RecentEntries:
         loading.set()
         assert go_on.wait(30)
-        return read(connection, since)
+        return recent.read(*asked)
 
-    monkeypatch.setattr(recent, "read", slowly)
+    reading.instead = slowly
     loader = threading.Thread(target=lambda: (ask(make_claims()), connections.close_all()))
     loader.start()
     assert loading.wait(30)
@@ -937,8 +987,8 @@ def test_a_child_that_was_forked_while_a_load_was_under_way_can_load(
     if not child:  # pragma: no cover (another process)
         code = 1
         try:
-            recent.read = read
-            snapshots._copies["default"]._not_before = 0
+            reading.instead = recent.read
+            clocks.passed += 51
             code = 0 if ask(make_claims()) is False else 2
         finally:
             os._exit(code)
@@ -954,8 +1004,8 @@ def test_facts_tell_what_happened() -> None:
     ask(make_claims(sid=None))
     facts = snapshot.facts()
     assert 0 <= (facts.age or -1) < 60
-    assert (facts.loads, facts.failures, facts.from_copy) == (1, 0, 1)
-    assert (facts.not_covered, facts.without_copy) == (1, 0)
+    assert (facts.loads, facts.failures, facts.from_snapshot) == (1, 0, 1)
+    assert (facts.not_covered, facts.without_snapshot) == (1, 0)
     snapshot.distrust(using="default")
     assert ask(make_claims()) in (None, False)
 

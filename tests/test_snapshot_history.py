@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from django.db import connection, connections, transaction
 from tokens import blacklist, clock, snapshot
 from tokens.claims import Claims
 from tokens.keys import new_sid
-from tokens.snapshot import pending, snapshots
+from tokens.snapshot import DatabaseSnapshot, Limits
 
 from .threads import each_at_once
 
@@ -35,7 +35,7 @@ CHECKS = int(os.environ.get("SNAPSHOT_CHECKS", "20000"))
 MILLION = bool(os.environ.get("SNAPSHOT_MILLION"))
 PROCESSES = 8
 MAX_AGE = 0.5
-SECONDS = 4.0  # at least so long, that is several copies
+SECONDS = 4.0  # at least so long, that is several snapshots
 
 fork = multiprocessing.get_context("fork")
 
@@ -48,9 +48,16 @@ def cached(settings: Any) -> Iterator[None]:
     snapshot.reset()
 
 
-@pytest.fixture(params=[20, 1e9], ids=["whole windows", "completed windows"])
-def windows(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "WHOLE_EVERY", request.param)
+# Whether a load reads all recent entries, or only what was made since it last did.
+reading_all_or_less = pytest.mark.parametrize(
+    "whole_every", [Limits().whole_every, 1e9], ids=["all entries", "the youngest"]
+)
+
+
+def limit(**limits: float) -> None:
+    """Begin anew with other limits, here and in the processes that are forked from now on."""
+    changed = replace(Limits(), **limits)  # type: ignore[arg-type]
+    snapshot.reset(DatabaseSnapshot("default", limits=changed))
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,7 @@ def workers(
 ) -> Iterator[tuple[list[Any], list[Seen]]]:
     """Let processes check while the block runs; fills the list of what they saw after it.
 
-    After ``forget_after`` seconds they forget their copies, and read the whole window anew.
+    After ``forget_after`` seconds they forget their snapshots, and read all recent entries again.
     """
     forget_at = clock.elapsed() + forget_after
     answers, over, done = fork.Queue(), fork.Event(), fork.Barrier(count)
@@ -201,8 +208,8 @@ def report(capsys: Any, title: str, seen: list[Seen], revoked: int) -> None:
             f"\n{connection.vendor}, {title}: {sum(one.checks for one in seen):,} checks,"
             f" {revoked:,} revocations, longest from answered to accepted"
             f" {max(one.stale for one in seen):.3f} s (at most {MAX_AGE} s);"
-            f" {sum(one.facts.from_copy for one in seen):,} answered by a copy,"
-            f" {sum(one.facts.without_copy for one in seen):,} without one,"
+            f" {sum(one.facts.from_snapshot for one in seen):,} answered by a snapshot,"
+            f" {sum(one.facts.without_snapshot for one in seen):,} without one,"
             f" {sum(one.facts.loads for one in seen):,} loads,"
             f" {sum(one.facts.failures for one in seen)} failures"
         )
@@ -224,18 +231,18 @@ def test_eight_processes_check_and_revoke(capsys: Any) -> None:
     assert sum(map(bool, history.answered)) == revocations
     assert max(one.stale for one in seen) <= MAX_AGE
     assert sum(one.wrong_at_last for one in seen) == 0
-    assert all(one.facts.loads > 3 and one.facts.from_copy > 0 for one in seen)
+    assert all(one.facts.loads > 3 and one.facts.from_snapshot > 0 for one in seen)
 
 
-@pytest.mark.usefixtures("windows")
+@reading_all_or_less
 @pytest.mark.parametrize("patience", [30.0, 2.0], ids=["patient", "corrected"])
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="one transaction writes at a time")
 def test_transactions_that_stay_open_while_others_commit_are_not_missed(
-    patience: float, capsys: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
+    patience: float, whole_every: float, capsys: Any, settings: Any
 ) -> None:
     """With little patience and no margin, entries are too old to be read when they are committed,
     unless they get a new moment then."""
-    monkeypatch.setattr(pending, "PATIENCE", patience)
+    limit(patience=patience, whole_every=whole_every)
     if patience < 5:
         settings.TOKENS_CLEANUP_MARGIN = timedelta(0)
     history = History(600)
@@ -246,9 +253,9 @@ def test_transactions_that_stay_open_while_others_commit_are_not_missed(
             history.revoke(number)
             time.sleep(0.025)
 
-    # The whole window is read while transactions are open that made their entries long before.
+    # All recent entries are read while transactions are open that made their entries long before.
     with workers(history, count=3, forget_after=MAX_AGE * 2 + 2.5) as (_, seen):
-        time.sleep(MAX_AGE * 2)  # everybody has a copy
+        time.sleep(MAX_AGE * 2)  # everybody has a snapshot
         each_at_once(
             [
                 lambda seconds=seconds, first=index * 50: history.hold(  # type: ignore[misc]
@@ -264,8 +271,11 @@ def test_transactions_that_stay_open_while_others_commit_are_not_missed(
     assert sum(one.wrong_at_last for one in seen) == 0
 
 
-@pytest.mark.usefixtures("windows")
-def test_a_process_that_was_stopped_does_not_answer_from_its_old_copy(capsys: Any) -> None:
+@reading_all_or_less
+def test_a_process_that_was_stopped_does_not_answer_from_its_old_snapshot(
+    whole_every: float, capsys: Any
+) -> None:
+    limit(whole_every=whole_every)
     history = History(90)
     with workers(history, count=2) as (children, seen):
         time.sleep(MAX_AGE * 2)

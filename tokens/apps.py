@@ -15,7 +15,7 @@ class TokensConfig(AppConfig):
         )
 
         receivers.connect()
-        post_migrate.connect(receivers.forget_copies, self)
+        post_migrate.connect(receivers.forget_snapshot, self)
 
         if apps.is_installed("drf_spectacular"):
             from .api import schema  # noqa: F401

@@ -169,7 +169,7 @@ def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None
 def is_revoked(claims: Claims, *, using: str | None = None) -> bool:
     """Return whether an entry refuses a token with these claims. Costs one statement at most.
 
-    With TOKENS_CHECK_MAX_AGE it costs none where the copy of recent entries can tell.
+    With TOKENS_CHECK_MAX_AGE it costs none if the snapshot can tell.
     """
     using = using or database()
     known = snapshot.refuses(claims, using=using)
@@ -195,7 +195,7 @@ def user_of(claims: Claims) -> AbstractBaseUser:
 
     Raises UserUnknown, and TokenRevoked if the token is refused. Users that are read from a replica
     cost a second statement, because the blacklist never is. With TOKENS_CHECK_MAX_AGE, what the
-    copy of recent entries can tell is not asked.
+    snapshot can tell is not asked.
     """
     field, value = users.lookup(claims)
     using = database()
@@ -276,7 +276,7 @@ def _extend(entry: BlacklistEntry, revocation: snapshot.Revocation) -> Blacklist
 def _move_up(entries: BlacklistQuerySet) -> None:
     """Give entries that were committed long after they were made the present moment.
 
-    What others copy is what was made lately (``snapshot``).
+    The snapshots of other processes hold what was made recently.
     """
     now = clock.now()
     entries.filter(created_at__lt=now).update(created_at=now)

@@ -30,7 +30,7 @@ def now() -> datetime:
     return stored(datetime.now(UTC))
 
 
-# CLOCK_MONOTONIC stands still while the machine is suspended, and a copy would not age.
+# CLOCK_MONOTONIC stands still while the machine is suspended, and a snapshot would not age.
 if hasattr(time, "CLOCK_BOOTTIME"):
     # Seconds that are never set back and that include suspension; only differences mean anything.
     elapsed = partial(time.clock_gettime, time.CLOCK_BOOTTIME)

@@ -49,7 +49,7 @@ class Conf:
 
     @property
     def TOKENS_CHECK_MAX_AGE(self) -> timedelta:
-        """How old the copy of recent entries may be that checks go by; zero asks the database."""
+        """The maximum age of the in-process snapshot that checks use; zero asks the database."""
         try:
             # Each check asks. What was read once stands in Django's object until settings change,
             # and its own way to look there takes four times as long.

@@ -96,27 +96,33 @@ class ChecksCollector(Collector):
         self._using = using
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what ``snapshot.facts`` tells; the age is left out where there is no copy."""
+        """Yield what ``snapshot.facts`` tells; the age is left out if there is none."""
         facts = snapshot.facts(using=self._using)
         labels, pid = ("pid",), (str(os.getpid()),)
-        age = GaugeMetricFamily("tokens_snapshot_age_seconds", "How old the copy is", labels=labels)
+        age = GaugeMetricFamily(
+            "tokens_snapshot_age_seconds", "How old the snapshot is", labels=labels
+        )
         if facts.age is not None:
             age.add_metric(pid, facts.age)
-        size = GaugeMetricFamily("tokens_snapshot_entries", "Entries in the copy", labels=labels)
+        size = GaugeMetricFamily(
+            "tokens_snapshot_entries", "Entries in the snapshot", labels=labels
+        )
         size.add_metric(pid, facts.size)
-        loads = CounterMetricFamily("tokens_snapshot_loads", "Copies that were read", labels=labels)
+        loads = CounterMetricFamily(
+            "tokens_snapshot_loads", "Snapshots that were loaded", labels=labels
+        )
         loads.add_metric(pid, facts.loads)
         failures = CounterMetricFamily(
-            "tokens_snapshot_failures", "Copies that could not be read", labels=labels
+            "tokens_snapshot_failures", "Snapshots that could not be loaded", labels=labels
         )
         failures.add_metric(pid, facts.failures)
         checks = CounterMetricFamily(
             "tokens_checks",
-            "Checks with TOKENS_CHECK_MAX_AGE: answered from the copy, or by the database, because"
-            " no copy covers such a token or none was young enough",
+            "Checks with TOKENS_CHECK_MAX_AGE: answered from the snapshot, or by the database,"
+            " because no snapshot covers such a token or none was young enough",
             labels=("source", "pid"),
         )
-        for source in ("from_copy", "not_covered", "without_copy"):
+        for source in ("from_snapshot", "not_covered", "without_snapshot"):
             checks.add_metric((source, *pid), getattr(facts, source))
         yield from (age, size, loads, failures, checks)
 

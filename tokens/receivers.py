@@ -51,8 +51,8 @@ def end_on_delete(*, instance: Any, **kwargs: Any) -> None:
         sessions.end_all(instance, reason=Reason.DELETION)
 
 
-def forget_copies(*, using: str, **kwargs: Any) -> None:
-    """Forget what was copied from a database that was migrated, or flushed as after a test."""
+def forget_snapshot(*, using: str, **kwargs: Any) -> None:
+    """Forget the snapshot of a database that was migrated, or flushed as after a test."""
     snapshot.forget(using=using)
 
 

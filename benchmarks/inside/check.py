@@ -39,7 +39,7 @@ def main(
         "missed": sum(
             shared.revoked[token] > 0 for checker in checkers for token in checker.active
         ),
-        "from_copy": facts.from_copy,
+        "from_snapshot": facts.from_snapshot,
         "loads": facts.loads,
     }
 

@@ -1,4 +1,4 @@
-"""Load the copy that cached checks go by; tell its time, its memory, and whom it held up."""
+"""Load the snapshot that checks use; tell its time, its memory, and whom it held up."""
 
 import gc
 import threading
@@ -73,7 +73,7 @@ def main(seconds: float) -> dict[str, Any]:
 
 
 def _asked(claims: Any, using: str, seconds: float) -> dict[str, Any]:
-    """Ask a thousand times a second, as a busy server does, while the copy is loaded anew."""
+    """Ask a thousand times a second, as a busy server does, while the snapshot is loaded again."""
     from tokens import snapshot
 
     before = snapshot.facts(using=using)
@@ -89,7 +89,7 @@ def _asked(claims: Any, using: str, seconds: float) -> dict[str, Any]:
     slow = [value for value in slowest if value > _TICK]
     return {
         "asked": asked,
-        "from_copy": after.from_copy - before.from_copy,
+        "from_snapshot": after.from_snapshot - before.from_snapshot,
         "loads": after.loads - before.loads,
         "loading": sum(slow),
         "longest_load": max(slowest),

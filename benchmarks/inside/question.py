@@ -1,4 +1,4 @@
-"""How long the question to the copy takes by itself, beside verifying a token."""
+"""How long asking the snapshot takes by itself, beside verifying a token."""
 
 from collections.abc import Iterable
 from math import ceil
@@ -18,7 +18,7 @@ _PARTS, _TIMES = 10, 10  # parts, and how often each token comes again in one of
 
 
 def alone(raw: list[str]) -> dict[str, Any]:
-    """Return nanoseconds of single calls, and what the copy answered.
+    """Return nanoseconds of single calls, and what the snapshot answered.
 
     ``again``: tokens that were asked about before, as when clients come again. ``first``: tokens
     that nobody has asked about. Both in a row; ``between`` by turns with verifying a token. All

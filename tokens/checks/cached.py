@@ -15,7 +15,7 @@ from ..snapshot import obstacle
 
 @register(Tags.security)
 def check_cached(**kwargs: Any) -> list[CheckMessage]:
-    """Return a Warning for each reason why TOKENS_CHECK_MAX_AGE is not of much use as it is."""
+    """Return a Warning for each reason why TOKENS_CHECK_MAX_AGE does little or nothing."""
     max_age: object = conf.TOKENS_CHECK_MAX_AGE  # values.py checks the type
     if not isinstance(max_age, timedelta) or max_age <= timedelta(0):
         return []
@@ -34,9 +34,9 @@ def check_cached(**kwargs: Any) -> list[CheckMessage]:
         messages.append(
             checks.Warning(
                 f"A router reads blacklist entries from the database {read!r}. Checks don't:"
-                f" cached ones copy what is in {written!r}, where entries are written.",
-                hint="If that is too much for it, a greater TOKENS_CHECK_MAX_AGE asks it less. Or"
-                " let the router read tokens.BlacklistEntry where it is written.",
+                f" cached ones load their snapshot from {written!r}, where entries are written.",
+                hint="If that is too much for this database, raise TOKENS_CHECK_MAX_AGE. Or let the"
+                " router read tokens.BlacklistEntry where it is written.",
                 id="tokens.W016",
             )
         )

@@ -1,7 +1,7 @@
 """A set of 64-bit numbers in little memory: 8 bytes a slot, at most half of the slots taken.
 
-A million members take 17 MB, where a ``set`` of Python takes 68 MB and more. No dependency, and
-nothing but short steps, so that other threads get their turn while one is built.
+A million members take 17 MB; a ``set`` of Python takes 68 MB and more. It needs no dependency and
+is built in short steps, so that other threads get their turn meanwhile.
 """
 
 from array import array

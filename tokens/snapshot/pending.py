@@ -1,4 +1,4 @@
-"""Revocations that wait for the commit of somebody's transaction, and what follows the commit."""
+"""Revocations that wait for a transaction to commit, and what this process does after that."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,18 +7,17 @@ from weakref import ref
 from django.db import connections, transaction
 
 from .. import clock
-
-# Seconds. A revocation whose transaction was open for longer than half of it gets a new moment.
-PATIENCE = 30.0
+from .limits import LIMITS
 
 
 class Revocation:
-    """What happens to one revocation once it is committed.
+    """What this process does once a revocation is committed.
 
-    ``tell`` lets this process know. ``move_up`` gives the entry the present moment; it is called
-    when the transaction was open for long, because the copies of other processes are made of what
-    was made lately. Whatever it raises reaches the caller: the revocation is not to be answered
-    as done.
+    ``begun`` is a moment of ``clock.elapsed``. ``tell`` lets this process's snapshot know.
+    ``move_up`` sets ``created_at`` of the entry to the present moment. It is called if the
+    transaction was open for more than half of ``patience`` seconds, because the snapshots of other
+    processes hold what was made recently. Whatever it raises reaches the caller, who must not
+    answer that the token is revoked.
     """
 
     def __init__(
@@ -33,29 +32,32 @@ class Revocation:
         self.begun = begun
         self.tell = tell
         self.move_up = move_up
+        self.patience = LIMITS.patience
 
     def __call__(self) -> None:
         if connections[self.using].in_atomic_block:
             return  # a test only pretends to commit (captureOnCommitCallbacks)
-        _waiting.discard(ref(self))
+        waiting.discard(ref(self))
         self.tell()
-        if clock.elapsed() - self.begun > PATIENCE / 2:
+        if clock.elapsed() - self.begun > self.patience / 2:
             self.move_up()
-            # A load meanwhile may have read neither the old place nor the new one.
+            # A load that ran meanwhile may have missed the entry in both places.
             self.tell()
 
 
-# Usually empty, so that a check need not look at its connection. A rollback drops the callback,
-# and with it the last reference; one that lingers costs checks a look, and changes no answer.
-_waiting: set[ref[Revocation]] = set()
+# Usually empty, so that a check need not look at its connection. A rollback drops the callback and
+# with it the last reference. One that lingers costs each check a look, and changes no answer.
+waiting: set[ref[Revocation]] = set()
 
 
-def when_committed(revocation: Revocation) -> None:
-    """Call ``revocation`` after the commit, before all others; to be called in its transaction.
+def when_committed(revocation: Revocation, *, patience: float) -> None:
+    """Call ``revocation`` after the commit, before all other callbacks.
 
-    Django calls none after one that raises, and one that checks tokens is to see them refused.
+    Call this in the transaction. The revocation goes first because Django calls no callback after
+    one that raises, and because a callback that checks the token must see it refused.
     """
-    _waiting.add(ref(revocation, _waiting.discard))
+    revocation.patience = patience
+    waiting.add(ref(revocation, waiting.discard))
     transaction.on_commit(revocation, using=revocation.using)
     connection = connections[revocation.using]
     # A TestCase commits nothing, and captures callbacks by their place in the list.
@@ -65,8 +67,9 @@ def when_committed(revocation: Revocation) -> None:
 
 
 def is_waiting(using: str) -> bool:
-    """Return whether a revocation in the present transaction on ``using`` is not committed yet."""
-    if not _waiting:
-        return False
+    """Return whether the present transaction on ``using`` has revoked something.
+
+    Checks look at ``waiting`` first: it is usually empty, and looking there costs next to nothing.
+    """
     callbacks = connections[using].run_on_commit
     return any(isinstance(callback[1], Revocation) for callback in callbacks)

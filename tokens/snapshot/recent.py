@@ -1,7 +1,7 @@
-"""Read which entries were made lately: what the copy is made of that cached checks go by.
+"""Reading the recent entries, which the snapshot of cached checks is made of.
 
 There is no watermark. Ids and moments are drawn before a transaction commits, so whoever goes on
-from the last row that was seen misses what commits late. A window is read again as a whole.
+from the last row seen misses what commits late. The recent entries are read again from the start.
 """
 
 import uuid
@@ -19,29 +19,26 @@ from django.db.backends.utils import CursorWrapper
 from .. import clock, databases
 from ..keys import fingerprint
 from ..models import BlacklistEntry
-
-# The newest entries, at most so many; tokens from before the oldest of them ask the database.
-LIMIT = 1_000_000
-
-# Rows that are read at once: the memory that reading takes, and how long others wait meanwhile.
-SLICE = 10_000
+from .limits import LIMITS, Limits
 
 _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The fingerprints of all entries that were made at ``since`` or later, and are committed."""
+class RecentEntries:
+    """The fingerprints of all committed entries that were made at ``since`` or later."""
 
     fingerprints: "array[int]"
     since: datetime
 
 
-def read(connection: BaseDatabaseWrapper, since: datetime) -> Window:
-    """Return the entries made at ``since`` (aware) or later: the newest ``LIMIT`` of them.
+def read(
+    connection: BaseDatabaseWrapper, since: datetime, limits: Limits = LIMITS
+) -> RecentEntries:
+    """Return the entries made at ``since`` (aware) or later: the newest ``limits.entries`` of them.
 
-    ``since`` of the answer is later than asked for if there were more. Newest first, in slices
-    that begin at the moment of a row: rows that share a moment are in one slice.
+    If there are more, ``since`` of the answer is later than asked for. Reads the newest first, in
+    slices that begin at the moment of a row, so that rows of the same moment share a slice.
     """
     table = connection.ops.quote_name(BlacklistEntry._meta.db_table)
     key = connection.ops.quote_name("key")
@@ -52,7 +49,7 @@ def read(connection: BaseDatabaseWrapper, since: datetime) -> Window:
         while True:
             cursor.execute(
                 f"SELECT created_at FROM {table} WHERE {condition}"  # noqa: S608
-                f" ORDER BY created_at DESC LIMIT 1 OFFSET {SLICE - 1}",
+                f" ORDER BY created_at DESC LIMIT 1 OFFSET {limits.slice - 1}",
                 values,
             )
             first = cursor.fetchone()
@@ -62,12 +59,12 @@ def read(connection: BaseDatabaseWrapper, since: datetime) -> Window:
                 f"SELECT {key} FROM {table} WHERE {condition}",  # noqa: S608
                 [start, *values[1:]],
             )
-            while rows := cursor.fetchmany(SLICE):
+            while rows := cursor.fetchmany(limits.slice):
                 found.extend(map(_fingerprint_of(rows[0][0]), rows))
             if first is None:
-                return Window(found, since)
-            if len(found) >= LIMIT:
-                return Window(found, _aware(start))
+                return RecentEntries(found, since)
+            if len(found) >= limits.entries:
+                return RecentEntries(found, _aware(start))
             condition, values = "created_at >= %s AND created_at < %s", [lowest, start]
 
 
@@ -75,8 +72,8 @@ def read(connection: BaseDatabaseWrapper, since: datetime) -> Window:
 def _one_state(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
     """Yield a cursor whose statements all see the state that the first of them saw.
 
-    Otherwise an entry that gets a new moment meanwhile (``pending``) is read neither in the slice
-    where it was nor in the one where it is. The connection is in autocommit mode.
+    Otherwise an entry that gets a new moment meanwhile (``pending``) may be missed both in the
+    slice that it leaves and in the one that it enters. The connection is in autocommit mode.
     """
     with connection.cursor() as cursor:
         try:
@@ -87,12 +84,12 @@ def _one_state(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
             try:
                 cursor.execute("ROLLBACK")
             except BaseException:
-                connection.close()  # nobody is to go on in this transaction
+                connection.close()  # nobody must go on in this transaction
                 raise
 
 
 def _fingerprint_of(example: object) -> Callable[[Any], int]:
-    """Return what makes a fingerprint of a row, by the type that this database's driver returns."""
+    """Return what makes a fingerprint of a row whose key, as ``example``, is a UUID or text."""
     if isinstance(example, uuid.UUID):
         return lambda row: fingerprint(row[0])
     return lambda row: int(row[0].replace("-", "")[16:], 16)
@@ -104,14 +101,14 @@ def _aware(value: Any) -> datetime:
 
 
 def obstacle(connection: BaseDatabaseWrapper) -> str | None:
-    """Return why no copy can be made of this database, or None if one can. Asks nothing.
+    """Return why this database can have no snapshot, or None if it can. Asks nothing.
 
     Raises databases.UnsupportedDatabase.
     """
     database = databases.of(connection)
     if database.is_in_memory():
         return "it is in memory, where no second connection can read"
-    # Moments that are kept in local time go back an hour each autumn, and a window misses some.
+    # Moments kept in local time go back an hour each autumn, and a snapshot would miss entries.
     if database.keeps_local_time():
         return f"it keeps moments in local time ({connection.timezone_name})"
     return None
