@@ -16,7 +16,7 @@ from django.db import (
 from tests import deleting
 from tests.deleting import replace_batches
 from tokens import cleanup, clock, retry
-from tokens.cleanup import BACKLOG_LIMIT, lease, work
+from tokens.cleanup import backlog, lease, work
 from tokens.cleanup.batches import Batch
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.querysets import RunQuerySet
@@ -127,11 +127,9 @@ def test_old_runs_go_but_never_the_newest_success_nor_the_running_one():
     add_run(ago=190 * DAY, outcome="failed")
     recent = add_run(ago=89 * DAY, outcome="failed")
 
-    with pytest.MonkeyPatch.context() as patch:
-        # The new run fails at the end, so that it is no newer success.
-        patch.setattr(work._Work, "_find_left", lambda self: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            cleanup.run()
+    # The new run fails at the end, so that it is no newer success.
+    with pytest.raises(ZeroDivisionError):
+        cleanup.run(progress=lambda _rows: 1 / 0)
 
     run = CleanupRun.objects.latest("pk")
     assert run.runs_removed == 2
@@ -719,13 +717,50 @@ def test_it_is_overdue_an_interval_and_a_tick_after_the_last_success(settings, a
     assert status.next_due == run.finished_at + DAY
 
 
-def test_counting_the_backlog_has_an_end(monkeypatch):
-    monkeypatch.setattr("tokens.cleanup.backlog.BACKLOG_LIMIT", 4)
+def test_counting_the_backlog_has_an_end(statements):
     add_entries(3)
     add_sessions(9)
 
-    assert cleanup.status().backlog == 4
-    assert BACKLOG_LIMIT == 100_000
+    assert cleanup.status().backlog == 12
+    with statements() as ran:
+        assert backlog.count_expired("default", clock.now(), limit=4) == 4
+    assert all("LIMIT 4" in sql for sql in ran)
+
+
+def test_counting_does_not_read_the_rows_themselves(statements):
+    add_entries(2)
+
+    with statements() as ran:
+        cleanup.status()
+
+    [count] = [sql for sql in ran if "COUNT(*) FROM" in sql and "blacklistentry" in sql]
+    assert "key" not in count
+    assert "expires_at" in count
+
+
+def test_asking_for_the_status_costs_the_same_however_many_runs_and_rows(statements):
+    def cost():
+        with statements() as ran:
+            assert cleanup.status().overdue
+        assert {sql.split()[0] for sql in ran} == {"SELECT"}
+        return len(ran)
+
+    add_run(ago=6 * DAY)
+    add_entries(1)
+    few = cost()
+    for _ in range(40):
+        add_run(ago=2 * HOUR, outcome="partial")
+    add_entries(200)
+    assert cost() == few == 7
+
+
+def test_the_status_knows_nothing_but_success():
+    """Runs that all stop early leave more and more: that is overdue, whatever they removed."""
+    for days in (4, 3, 2, 1, 0):
+        add_run(ago=days * DAY, outcome="succeeded" if days == 4 else "partial")
+
+    assert cleanup.status().overdue
+    assert cleanup.status().last_outcome == "partial"
 
 
 def test_the_status_says_how_far_the_clocks_differ(time_machine):

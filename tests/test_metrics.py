@@ -14,7 +14,6 @@ from project.settings import BASE_DIR
 from tests.deleting import replace_batches
 from tokens import blacklist, cleanup, clock, metrics, retry, snapshot
 from tokens.claims import Claims
-from tokens.cleanup import backlog
 from tokens.jwt import RefreshToken
 from tokens.metrics import ChecksCollector, CleanupCollector, write_textfile
 from tokens.models import BlacklistEntry, CleanupRun
@@ -74,7 +73,7 @@ def test_after_a_run_it_shows_what_came_of_it():
     assert shown[("last_removed_rows", "sessions")] == 3
     assert shown[("backlog_rows",)] == 1
     assert shown[("oldest_expired_timestamp_seconds",)] == pytest.approx(before - 3600, abs=60)
-    assert (shown[("overdue",)], shown[("falling_behind",)], shown[("running",)]) == (0, 0, 0)
+    assert (shown[("overdue",)], shown[("running",)]) == (0, 0)
 
 
 def test_where_it_never_ran_nothing_is_said_about_runs():
@@ -114,19 +113,12 @@ def test_a_run_that_was_killed_is_no_run_at_work():
     assert shown[("last_run_success",)] == 0
 
 
-def test_it_shows_that_it_is_overdue_and_falling_behind():
-    add_run(ago=31 * HOUR)
-    for ago, left in ((30 * HOUR, 100), (HOUR, 200)):
-        run = add_run(ago=ago, outcome="partial")
-        moment = run.started_at - 2 * DAY
-        CleanupRun.objects.filter(pk=run.pk).update(oldest_left=moment, rows_left=left)
-    add_entries(3)
+def test_runs_that_all_stop_early_are_overdue():
+    add_run(ago=4 * DAY)
+    for days in (3, 2, 1, 0):
+        add_run(ago=days * DAY, outcome="partial")
 
-    shown = scrape()
-
-    assert (shown[("overdue",)], shown[("falling_behind",)]) == (1, 1)
-    assert shown[("expired_rows_per_day",)] > 0
-    assert shown[("removed_rows_per_day",)] == 0
+    assert scrape()[("overdue",)] == 1
 
 
 def test_each_metric_is_documented():
@@ -448,10 +440,3 @@ def test_the_project_serves_the_metrics_to_its_own_network(client, monkeypatch):
     assert shown[("database_up",)] == 0
     assert ("overdue",) not in shown
     assert shown[("tokens_checks_total", str(os.getpid()), "from_copy")] == 0
-
-
-def test_no_metric_counts_beyond_what_the_status_counts(monkeypatch):
-    monkeypatch.setattr(backlog, "BACKLOG_LIMIT", 2)
-    add_entries(5)
-
-    assert scrape()[("backlog_rows",)] == 2

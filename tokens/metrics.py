@@ -31,13 +31,10 @@ _UP = "database_up"
 _METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     _UP: ("Whether the database could be read: 1 or 0; if not, nothing else is shown", ()),
     "overdue": ("Whether the cleanup is overdue: 1 or 0", ()),
-    "falling_behind": ("Whether more expires than the cleanup removes: 1 or 0", ()),
     "last_success_timestamp_seconds": ("When the cleanup last succeeded", ()),
     "next_due_timestamp_seconds": ("When the cleanup is due", ()),
     "backlog_rows": (f"Expired rows that wait, counted up to {BACKLOG_LIMIT}", ()),
     "oldest_expired_timestamp_seconds": ("When the oldest row that waits expired", ()),
-    "removed_rows_per_day": ("Rows that a day's runs remove", ()),
-    "expired_rows_per_day": ("Rows that expire in a day", ()),
     "clock_difference_seconds": ("How far this host's clock is ahead of the database's", ()),
     "running": ("Whether a run is at work: 1 or 0", ()),
     "last_run_timestamp_seconds": ("When the newest run that has ended began", ()),
@@ -170,13 +167,10 @@ def _read(using: str) -> list[_Sample]:
 def _of_status(state: Status) -> Iterator[_Sample]:
     values: dict[str, float | None] = {
         "overdue": state.overdue,
-        "falling_behind": state.falling_behind,
         "last_success_timestamp_seconds": _seconds(state.last_success),
         "next_due_timestamp_seconds": _seconds(state.next_due),
         "backlog_rows": state.backlog,
         "oldest_expired_timestamp_seconds": _seconds(state.oldest_expired),
-        "removed_rows_per_day": state.removed_per_day,
-        "expired_rows_per_day": state.added_per_day,
         "clock_difference_seconds": state.clock_difference,
         "running": state.last_outcome == CleanupRun.Outcome.RUNNING,
     }

@@ -7,7 +7,6 @@ succeeded last.
 
 from .backlog import BACKLOG_LIMIT, Group, Preview, Status, cutoff, due_in, preview, status
 from .report import CleanupReport
-from .trend import LEFT_LIMIT
 from .work import (
     ASKED,
     HISTORY,
@@ -25,7 +24,6 @@ __all__ = [
     "BACKLOG_LIMIT",
     "HISTORY",
     "LEASE_LOST",
-    "LEFT_LIMIT",
     "NOT_DUE",
     "OUT_OF_TIME",
     "RUNNING_ELSEWHERE",

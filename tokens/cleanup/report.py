@@ -6,11 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class CleanupReport:
-    """What a run did. The names of the fields are stable: keys of the JSON, fields in the log.
-
-    ``oldest_left`` is the earliest end of a row that a run which ended early left to the next one,
-    ``rows_left`` how many it left, if that was counted.
-    """
+    """What a run did. The names of the fields are stable: keys of the JSON, fields in the log."""
 
     outcome: str
     skipped: str | None = None
@@ -24,8 +20,6 @@ class CleanupReport:
     started_at: datetime | None = None
     cutoff: datetime | None = None
     error: str | None = None
-    oldest_left: datetime | None = None
-    rows_left: int | None = None
     run_id: int | None = None
     trigger: str = "command"
 

@@ -18,7 +18,7 @@ from .. import blacklist, clock, retry
 from ..models import BlacklistEntry, CleanupRun, TokenSession
 from ..querysets import ExpiringQuerySet
 from . import batches, events, lease
-from .backlog import Left, cutoff_at, is_due, left
+from .backlog import cutoff_at, is_due, oldest_expired
 from .batches import Batch, memory_for
 from .pace import Others, Pace
 from .report import CleanupReport
@@ -141,7 +141,6 @@ class _Work:
         self._new_pace = partial(Pace, others, batch_size=batch_size, pause=pause)
         self._stop, self._progress = stop, progress
         self._stopped: str | None = None
-        self._left: Left | None = None
         self._began = self._beat_at = monotonic()
         self._deadline = self._began + (float("inf") if max_seconds is None else max_seconds)
         self._cutoff = cutoff_at(taken.row.started_at)
@@ -169,9 +168,7 @@ class _Work:
                 for count, rows in self._tables.items():
                     self._empty(f"{count}_removed", partial(batches.delete, rows, self._cutoff))
                 self._empty("runs_removed", partial(batches.delete_runs, runs, history))
-            self._left = self._find_left()
-            lost = self._stopped == LEASE_LOST
-            outcome = Outcome.PARTIAL if lost or self._left else Outcome.SUCCEEDED
+            outcome = Outcome.PARTIAL if self._leaves_rows() else Outcome.SUCCEEDED
         except Error as error:
             return self._end(Outcome.FAILED, error)
         except BaseException as error:
@@ -184,27 +181,18 @@ class _Work:
         if slow:
             events.slow(self._report(Outcome.RUNNING), using=self._using, tables=slow)
 
-    def _find_left(self) -> Left | None:
-        """Return what the run leaves to the next one, if it ends early."""
+    def _leaves_rows(self) -> bool:
+        """Return whether a run that had to stop leaves rows to the next one."""
         if self._stopped in (None, LEASE_LOST):
-            return None
-        # Who asked it to stop may be waiting for the process to end.
-        count = self._stopped == OUT_OF_TIME
-        ask = partial(left, self._using, self._cutoff, count=count)
-        return retry.write(lambda _attempt: ask(), using=self._using)
-
-    def _find_left_by_failure(self) -> Left | None:
-        try:
-            return left(self._using, self._cutoff, count=False)
-        except Error:
-            return None  # The run has failed, and said so, because of this or something else.
+            return self._stopped == LEASE_LOST
+        ask = partial(oldest_expired, self._using, self._cutoff)
+        return retry.write(lambda _attempt: ask(), using=self._using) is not None
 
     def _end(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
         """Record how the run ended, free the lease, tell the log and the listeners."""
         if error is not None:
             # First of all, because a database that is down can't record it.
             events.failing(self._report(outcome, error), error, using=self._using)
-            self._left = self._find_left_by_failure()
         report = self._report(outcome, error)
         try:
             held = self._record(report)
@@ -225,8 +213,6 @@ class _Work:
         return self._lease.release(
             report.outcome,
             error=report.error or "",
-            oldest_left=report.oldest_left,
-            rows_left=report.rows_left,
             **self._counts,
         )
 
@@ -238,8 +224,6 @@ class _Work:
             started_at=self._lease.row.started_at,
             cutoff=self._cutoff,
             error=retry.describe(error) if error else None,
-            oldest_left=self._left.oldest if self._left else None,
-            rows_left=self._left.rows if self._left else None,
             run_id=self._lease.row.pk,
             trigger=self._lease.row.trigger,
             **self._counts,

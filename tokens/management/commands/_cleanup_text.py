@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from tokens.cleanup import (
     BACKLOG_LIMIT,
     LEASE_LOST,
-    LEFT_LIMIT,
     NOT_DUE,
     RUNNING_ELSEWHERE,
     SKIPPED,
@@ -45,12 +44,7 @@ def stopped_early(report: CleanupReport) -> str:
     """Return why a run ended before it was done, and what becomes of the rest."""
     if report.stopped == LEASE_LOST:
         return f"Stopped early ({report.stopped}): another run has taken over."
-    left = "rows are left"
-    if report.rows_left is not None:
-        more = " or more" if report.rows_left >= LEFT_LIMIT else ""
-        rows = "row is" if report.rows_left == 1 and not more else "rows are"
-        left = f"{report.rows_left:,}{more} {rows} left"
-    return f"Stopped early ({report.stopped}): {left}, and the next run goes on."
+    return f"Stopped early ({report.stopped}): rows are left, and the next run goes on."
 
 
 def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:
@@ -76,7 +70,6 @@ def status_lines(status: Status, *, verbosity: int) -> Iterator[str]:
     yield f"Waiting to be removed: {status.backlog:,}{more}"
     if status.oldest_expired:
         yield f"The oldest expired at {_moment(status.oldest_expired)}."
-    yield from _trend_lines(status)
     if status.last_outcome not in (None, Outcome.SUCCEEDED) or verbosity >= 2:
         yield _last_run(status)
     if verbosity >= 2:
@@ -119,36 +112,11 @@ def likely_cause(crontab: Crontab | None) -> str:
     return f"{cause} Unless another user or host has one, type: python {REPAIR}"
 
 
-def _trend_lines(status: Status) -> Iterator[str]:
-    removed, per_run, added = status.removed_per_day, status.removed_per_run, status.added_per_day
-    if removed is not None and added is not None:
-        each = f" ({_about(per_run)} in each run)" if per_run is not None else ""
-        yield f"Rows removed a day: about {_about(removed)}{each}; expired: about {_about(added)}."
-    elif added is not None:
-        yield f"Rows expired a day: about {_about(added)}."
-    if status.falling_behind:
-        yield (
-            "At this rate it never catches up: let it run longer (--max-seconds), more often, or"
-            " with a larger TOKENS_CLEANUP_BATCH_SECONDS."
-        )
-    elif status.catches_up_at is not None:
-        yield f"At this rate it has caught up by {_moment(status.catches_up_at, '%Y-%m-%d %H:%M')}."
-
-
-def _about(number: float) -> str:
-    """Return a number without digits that nobody can know."""
-    digits = max(len(f"{number:.0f}") - 2, 0)
-    return f"{round(number, -digits):,.0f}"
-
-
 def complaint(status: Status, *, cause: str) -> str | None:
-    """Return what is wrong with the cleanup, or None; ``cause`` is why it may not have run."""
-    broken = status.last_outcome in (Outcome.FAILED, Outcome.ABANDONED)
-    if not status.falling_behind or (status.overdue and broken):
-        cause = _LAST_RUN.get(status.last_outcome or "", cause)
-        return f"The cleanup is overdue: {cause}" if status.overdue else None
-    what = "overdue and falling behind" if status.overdue else "falling behind"
-    return f"The cleanup is {what}: more expires than it removes."
+    """Return that the cleanup is overdue and why, or None; ``cause`` is why it may not have run."""
+    if not status.overdue:
+        return None
+    return f"The cleanup is overdue: {_LAST_RUN.get(status.last_outcome or '', cause)}"
 
 
 _OUTCOMES: dict[str, str] = {
@@ -179,9 +147,9 @@ def _count(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def _moment(moment: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def _moment(moment: datetime | None) -> str:
     if moment is None:
         return "never"
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
-    return f"{moment.strftime(form)} UTC"
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
