@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.db import Error, connections
-from django.db.models import Count, Max, Sum
 from prometheus_client import CollectorRegistry, write_to_textfile
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from . import blacklist, clock, retry, snapshot
-from .cleanup import BACKLOG_LIMIT, Status, status
-from .models import CleanupRun
+from .cleanup import BACKLOG_LIMIT, Outcome, Status, status
 
 __all__ = ["ChecksCollector", "CleanupCollector", "registry", "write_textfile"]
 
@@ -36,15 +34,7 @@ _METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "backlog_rows": (f"Expired rows that wait, counted up to {BACKLOG_LIMIT}", ()),
     "oldest_expired_timestamp_seconds": ("When the oldest row that waits expired", ()),
     "clock_difference_seconds": ("How far this host's clock is ahead of the database's", ()),
-    "running": ("Whether a run is at work: 1 or 0", ()),
-    "last_run_timestamp_seconds": ("When the newest run that has ended began", ()),
-    "last_run_success": ("Whether the newest run that has ended succeeded: 1 or 0", ()),
-    "last_duration_seconds": ("How long the newest run that has ended took", ()),
-    "last_longest_batch_seconds": ("The longest batch of the newest run that has ended", ()),
-    "last_removed_rows": ("Rows that the newest run that has ended removed", ("table",)),
-    "last_failure_timestamp_seconds": ("When the newest run that failed began", ()),
-    "runs": ("Runs on record, which goes back 90 days", ("outcome",)),
-    "removed_rows": ("Rows removed by the runs on record, which goes back 90 days", ("table",)),
+    "last_outcome": ("The newest run: 1 for its outcome, 0 for the others", ("outcome",)),
 }
 
 
@@ -152,19 +142,13 @@ def _read(using: str) -> list[_Sample]:
     was_open = connection.connection is not None
     connection.close_if_unusable_or_obsolete()
     try:
-        state = status(using)
-        return [
-            (_UP, (), 1),
-            *_of_status(state),
-            *_of_newest_run(using, state),
-            *_of_history(using, state),
-        ]
+        return [(_UP, (), 1), *_samples(status(using))]
     finally:
         if not was_open:
             connection.close()
 
 
-def _of_status(state: Status) -> Iterator[_Sample]:
+def _samples(state: Status) -> Iterator[_Sample]:
     values: dict[str, float | None] = {
         "overdue": state.overdue,
         "last_success_timestamp_seconds": _seconds(state.last_success),
@@ -172,52 +156,11 @@ def _of_status(state: Status) -> Iterator[_Sample]:
         "backlog_rows": state.backlog,
         "oldest_expired_timestamp_seconds": _seconds(state.oldest_expired),
         "clock_difference_seconds": state.clock_difference,
-        "running": state.last_outcome == CleanupRun.Outcome.RUNNING,
     }
     yield from ((name, (), value) for name, value in values.items() if value is not None)
-
-
-def _of_newest_run(using: str, state: Status) -> Iterator[_Sample]:
-    runs = CleanupRun.objects.using(using)
-    if state.last_outcome == CleanupRun.Outcome.RUNNING:
-        runs = runs.exclude(outcome=CleanupRun.Outcome.RUNNING)
-    run = runs.order_by("-pk").first()
-    if run is None:
-        return
-    took = (run.finished_at or run.heartbeat_at) - run.started_at
-    yield "last_run_timestamp_seconds", (), clock.to_epoch(run.started_at)
-    yield "last_run_success", (), run.outcome == CleanupRun.Outcome.SUCCEEDED
-    yield "last_duration_seconds", (), took.total_seconds()
-    yield "last_longest_batch_seconds", (), run.longest_batch
-    yield "last_removed_rows", ("entries",), run.entries_removed
-    yield "last_removed_rows", ("sessions",), run.sessions_removed
-
-
-def _of_history(using: str, state: Status) -> Iterator[_Sample]:
-    """Yield sums over the runs on record: gauges, because old records are removed."""
-    groups = CleanupRun.objects.using(using).values("outcome").order_by()
-    found = {
-        row["outcome"]: row
-        for row in groups.annotate(
-            runs=Count("pk"),
-            newest=Max("started_at"),
-            entries=Sum("entries_removed"),
-            sessions=Sum("sessions_removed"),
-        )
-    }
-    if CleanupRun.Outcome.FAILED in found:
-        newest = found[CleanupRun.Outcome.FAILED]["newest"]
-        yield "last_failure_timestamp_seconds", (), clock.to_epoch(newest)
-    runs = {outcome: row["runs"] for outcome, row in found.items()}
-    running = runs.pop(CleanupRun.Outcome.RUNNING, 0)
-    if state.last_outcome == CleanupRun.Outcome.ABANDONED:
-        # The newest run was killed, and no other has come to mark it.
-        runs[CleanupRun.Outcome.ABANDONED] = running + runs.get(CleanupRun.Outcome.ABANDONED, 0)
-    for outcome in CleanupRun.Outcome.values:
-        if outcome != CleanupRun.Outcome.RUNNING:
-            yield "runs", (outcome,), runs.get(outcome, 0)
-    for table in ("entries", "sessions"):
-        yield "removed_rows", (table,), sum(row[table] for row in found.values())
+    if state.last_outcome is not None:
+        for outcome in Outcome.values:
+            yield "last_outcome", (outcome,), outcome == state.last_outcome
 
 
 def _seconds(moment: datetime | None) -> float | None:
