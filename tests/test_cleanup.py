@@ -1,7 +1,10 @@
 import logging
 import threading
+import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -16,8 +19,11 @@ from django.db import (
 from tests import deleting
 from tests.deleting import replace_batches
 from tokens import cleanup, clock, retry
-from tokens.cleanup import backlog, lease, work
+from tokens.cleanup import backlog, lease
+from tokens.cleanup.backlog import cutoff_at
 from tokens.cleanup.batches import Batch
+from tokens.cleanup.limits import Limits
+from tokens.cleanup.work import Work, take
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.querysets import RunQuerySet
 from tokens.signals import cleanup_failed, cleanup_finished
@@ -37,9 +43,19 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(retry, "WAITS", (0, 0, 0))
 
 
-@pytest.fixture
-def heartbeat_each_batch(monkeypatch):
-    monkeypatch.setattr(work, "_HEARTBEAT", 0)
+def clean_up(
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    max_seconds: float | None = None,
+    stop: threading.Event | None = None,
+    **options: Any,
+) -> cleanup.CleanupReport:
+    """Run with another clock, or other heartbeats, than ``cleanup.run`` has."""
+    now = clock.database_now("default")
+    taken = lease.take(using="default", trigger="command", now=now)
+    assert taken
+    limits = Limits(monotonic=monotonic, max_seconds=max_seconds, stop=stop)
+    return Work(taken, cutoff_at(now), limits=limits, **options).run()
 
 
 @contextmanager
@@ -111,7 +127,7 @@ def test_the_cutoff_adds_all_three_and_goes_by_the_clock_of_the_database(setting
     moment = clock.now() - DAY
     monkeypatch.setattr(clock, "database_now", lambda using: moment)
 
-    assert cleanup.cutoff() == moment - timedelta(seconds=327)
+    assert cleanup.preview().cutoff == moment - timedelta(seconds=327)
 
 
 def test_a_host_whose_clock_is_years_ahead_removes_nothing_too_early(time_machine):
@@ -169,9 +185,8 @@ def test_the_size_adapts_to_the_time_that_a_batch_takes(monkeypatch, settings):
         return Batch(limit, more=len(limits) < 8)
 
     replace_batches(monkeypatch, delete_batch)
-    monkeypatch.setattr(work, "monotonic", lambda: now[0])
 
-    report = cleanup.run(pause=0)  # whatever others do
+    report = clean_up(monotonic=lambda: now[0], pause=0)  # whatever others do
 
     assert limits == [1000, 2000, 4000, 7500, 7500, 3750, 1875, 937]
     assert report.longest_batch == pytest.approx(0.75)
@@ -203,9 +218,8 @@ def test_it_rests_between_batches(monkeypatch):
         now[0] += seconds
 
     monkeypatch.setattr(stop, "wait", wait)
-    monkeypatch.setattr(work, "monotonic", lambda: now[0])
 
-    assert cleanup.run(batch_size=2, pause=7, stop=stop).removed == 5
+    assert clean_up(monotonic=lambda: now[0], batch_size=2, pause=7, stop=stop).removed == 5
     assert rests == [5, 2, 5, 2]
 
 
@@ -298,7 +312,6 @@ def test_a_dead_run_that_revives_while_it_is_taken_over_keeps_its_lease(monkeypa
     assert run.outcome == "running"
 
 
-@pytest.mark.usefixtures("heartbeat_each_batch")
 def test_a_run_that_lost_its_lease_stops():
     add_entries(10)
     seen = []
@@ -307,7 +320,7 @@ def test_a_run_that_lost_its_lease_stops():
         seen.append(rows)
         CleanupRun.objects.update(slot=None, outcome="abandoned")
 
-    report = cleanup.run(batch_size=2, progress=usurp)
+    report = clean_up(batch_size=2, progress=usurp, heartbeat=0)
 
     assert seen == [2]
     assert (report.outcome, report.stopped, report.removed) == ("partial", "lease lost", 2)
@@ -365,7 +378,6 @@ def test_a_last_commit_whose_answer_is_lost_is_no_lost_lease(monkeypatch, unhear
     assert CleanupRun.objects.get().outcome == "succeeded"
 
 
-@pytest.mark.usefixtures("heartbeat_each_batch")
 def test_a_run_under_way_shows_what_it_has_done():
     add_entries(4)
     seen = []
@@ -373,7 +385,7 @@ def test_a_run_under_way_shows_what_it_has_done():
     def look(_rows):
         seen.append(CleanupRun.objects.values_list("entries_removed", "batches", "outcome").get())
 
-    cleanup.run(batch_size=2, progress=look)
+    clean_up(batch_size=2, progress=look, heartbeat=0)
 
     assert seen == [(0, 0, "running"), (2, 1, "running")]
 
@@ -430,11 +442,12 @@ def test_without_if_due_the_last_success_does_not_matter():
     assert cleanup.run().outcome == "succeeded"
 
 
-def test_if_due_gives_the_lease_back_when_another_run_was_faster(monkeypatch):
+def test_if_due_gives_the_lease_back_when_another_run_was_faster():
     answers = iter([True, False])
-    monkeypatch.setattr(work, "is_due", lambda *question: next(answers))
 
-    assert cleanup.run(if_due=True).skipped == "not due"
+    taken = take("default", trigger="command", now=clock.now(), due=lambda: next(answers))
+
+    assert taken == "not due"
     assert not CleanupRun.objects.exists()
 
 
@@ -469,16 +482,14 @@ def test_sessions_that_are_left_count_too():
     assert cleanup.run(stop=stop, progress=lambda rows: stop.set()).outcome == "partial"
 
 
-def test_it_stops_when_its_time_is_over(monkeypatch):
+def test_it_stops_when_its_time_is_over():
     add_entries(10)
     now = [0.0]
 
     def pass_time(_rows):
         now[0] += 4
 
-    monkeypatch.setattr(work, "monotonic", lambda: now[0])
-
-    report = cleanup.run(batch_size=2, max_seconds=10, progress=pass_time)
+    report = clean_up(monotonic=lambda: now[0], batch_size=2, max_seconds=10, progress=pass_time)
 
     assert (report.outcome, report.stopped, report.removed) == ("partial", "out of time", 6)
 

@@ -64,26 +64,16 @@ class Status:
     clock_difference: float
 
 
-def cutoff(using: str | None = None) -> datetime:
-    """Return the moment before which what expired may go, by the database's clock."""
-    return cutoff_at(clock.database_now(using or blacklist.database()))
-
-
 def cutoff_at(now: datetime) -> datetime:
-    """Return the cut-off of a run that starts ``now``."""
+    """Return the moment before which what expired may go, if a run starts ``now``."""
     return now - simplejwt.LEEWAY - conf.TOKENS_CLEANUP_MARGIN - conf.TOKENS_RETENTION
 
 
-def is_due(using: str, now: datetime, interval: timedelta | None = None) -> bool:
-    """Return whether the last success is older than the interval, or there is none.
+def due_in(using: str, now: datetime, interval: timedelta | None = None) -> timedelta:
+    """Return how long it is until a run is due; zero if it is.
 
     ``interval`` is TOKENS_CLEANUP_INTERVAL if it is not given.
     """
-    return not due_in(using, now, interval)
-
-
-def due_in(using: str, now: datetime, interval: timedelta | None = None) -> timedelta:
-    """Return how long it is until a run is due; zero if it is."""
     success = CleanupRun.objects.using(using).last_success(now)
     if success is None or success.finished_at is None:
         return timedelta(0)
@@ -93,7 +83,7 @@ def due_in(using: str, now: datetime, interval: timedelta | None = None) -> time
 def preview(using: str | None = None) -> Preview:
     """Return what a run would remove now. Counts whole tables: five statements."""
     using = using or blacklist.database()
-    before = cutoff(using)
+    before = cutoff_at(clock.database_now(using))
     entries = BlacklistEntry.objects.using(using)
     sessions = TokenSession.objects.using(using)
     groups = entries.expired(before).values_list("scope", "reason").annotate(Count("pk"))
