@@ -221,9 +221,13 @@ def test_runs_that_all_stop_early_are_overdue():
     ("outcome", "ago", "cause"),
     [
         ("failed", HOUR, "its last run failed."),
-        ("abandoned", HOUR, "its last run did not come to its end."),
-        ("running", timedelta(minutes=1), "a run is at work."),
-        ("running", timedelta(minutes=11), "its last run did not come to its end."),
+        ("abandoned", HOUR, "its last run was abandoned: killed, or cut off from the database."),
+        ("running", timedelta(minutes=1), "its last run is still running."),
+        (
+            "running",
+            timedelta(minutes=11),
+            "its last run was abandoned: killed, or cut off from the database.",
+        ),
     ],
     ids=["failed", "abandoned", "at work", "killed"],
 )
@@ -244,6 +248,14 @@ def test_a_check_tells_of_a_last_run_that_failed_before_it_is_overdue():
     assert (code, err) == (0, "")
     began = f"{run.started_at:%Y-%m-%d %H:%M:%S}"
     assert f"\nLast run: failed, began {began} UTC on web-1: OperationalError: disk full\n" in out
+
+
+@pytest.mark.parametrize("outcome", ["running", "partial", "failed", "abandoned"])
+def test_a_check_and_the_admin_have_the_same_word_for_an_outcome(outcome):
+    add_run(ago=HOUR)
+    add_run(ago=timedelta(0), outcome=outcome)
+
+    assert f"\nLast run: {CleanupRun.Outcome(outcome).label}, began " in call(check=True)[1]
 
 
 def test_a_check_tells_of_a_last_run_that_succeeded_only_if_asked_for_more():

@@ -1,8 +1,8 @@
 """Cleanup and cached checks for Prometheus. Needs the extra ``metrics``; only its users import it.
 
-What is told of the cleanup is read from the database when somebody asks, so all processes of a site
-answer alike, and a command that has ended long ago is seen as well as a server. What is told of
-cached checks is known to the process that makes them, and to nobody else.
+The cleanup's metrics are read from the database at each scrape. So every process of a site gives
+the same answer, and the run of a command that has ended is seen as well as that of a server. Only
+the process that makes cached checks knows about them.
 """
 
 import logging
@@ -39,11 +39,11 @@ _METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class CleanupCollector(Collector):
-    """Reads the state each time it is asked: ``REGISTRY.register(CleanupCollector())``.
+    """Reads the state at each scrape: ``REGISTRY.register(CleanupCollector())``.
 
-    ``using`` is the alias of a database; default: where the blacklist is written. A database that
-    can't be read is shown as ``tokens_cleanup_database_up 0`` and logged, and never raised: that
-    would take everybody else's metrics away, too.
+    ``using`` is the alias of a database; default: where the blacklist is written. If the database
+    can't be read, it shows ``tokens_cleanup_database_up 0`` and logs the error. It never raises:
+    an exception would take the metrics of everybody else away.
     """
 
     def __init__(self, *, using: str | None = None) -> None:
@@ -134,7 +134,7 @@ def _families() -> dict[str, GaugeMetricFamily]:
 
 
 def _read(using: str) -> list[_Sample]:
-    """Return the samples, and leave a connection behind only where one was open before.
+    """Return the samples; close the connection unless it was open before.
 
     A thread that serves one scrape and ends would not close it.
     """

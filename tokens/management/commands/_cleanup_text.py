@@ -37,7 +37,6 @@ def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
     if verbosity >= 3:
         yield f"Started: {_moment(report.started_at)}"
         yield f"Took: {report.seconds:.2f} s, longest batch {report.longest_batch:.3f} s"
-        yield f"Rows a second: {report.removed / max(report.seconds, 0.001):,.0f}"
 
 
 def stopped_early(report: CleanupReport) -> str:
@@ -63,7 +62,7 @@ def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:
 
 
 def status_lines(status: Status, *, verbosity: int) -> Iterator[str]:
-    """Yield whether the cleanup does its work."""
+    """Yield when the cleanup last succeeded, when it is due and what is waiting."""
     yield f"Last success: {_moment(status.last_success)}"
     yield f"Next due: {_moment(status.next_due)}"
     more = " or more" if status.backlog >= BACKLOG_LIMIT else ""
@@ -81,11 +80,11 @@ def _last_run(status: Status) -> str:
         return "Last run: none"
     error = f": {status.last_error}" if status.last_error else ""
     began = f"began {_moment(status.last_started_at)} on {status.last_host or 'an unknown host'}"
-    return f"Last run: {_OUTCOMES[status.last_outcome]}, {began}{error}"
+    return f"Last run: {Outcome(status.last_outcome).label}, {began}{error}"
 
 
 def crontab_lines(crontab: Crontab | None) -> Iterator[str]:
-    """Yield whether the line for django-crontab is there; nothing where that is not used."""
+    """Yield whether the crontab has the line for django-crontab; nothing if that is not used."""
     if crontab is None:
         return
     if crontab.state is State.UNSCHEDULED:
@@ -113,25 +112,20 @@ def likely_cause(crontab: Crontab | None) -> str:
 
 
 def complaint(status: Status, *, cause: str) -> str | None:
-    """Return that the cleanup is overdue and why, or None; ``cause`` is why it may not have run."""
+    """Return why the cleanup is overdue, or None if it is not.
+
+    ``cause`` is why it may never have run: used if the last run does not explain it.
+    """
     if not status.overdue:
         return None
     return f"The cleanup is overdue: {_LAST_RUN.get(status.last_outcome or '', cause)}"
 
 
-_OUTCOMES: dict[str, str] = {
-    Outcome.RUNNING: "at work",
-    Outcome.SUCCEEDED: "succeeded",
-    Outcome.PARTIAL: "stopped early",
-    Outcome.FAILED: "failed",
-    Outcome.ABANDONED: "killed or cut off",
-}
-
 _LAST_RUN: dict[str, str] = {
-    Outcome.RUNNING: "a run is at work.",
+    Outcome.RUNNING: "its last run is still running.",
     Outcome.PARTIAL: "its last run stopped early.",
     Outcome.FAILED: "its last run failed.",
-    Outcome.ABANDONED: "its last run did not come to its end.",
+    Outcome.ABANDONED: "its last run was abandoned: killed, or cut off from the database.",
 }
 
 
