@@ -4,7 +4,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -452,37 +452,12 @@ def test_nothing_can_be_added_or_changed(root, rows, model):
     assert type(row).objects.values().get() == before
 
 
-def test_a_run_that_ended_early_shows_what_it_left(viewer):
-    since = datetime(2026, 7, 1, 2, 7, tzinfo=UTC)
-    counted = make_run(outcome="partial", oldest_left=since, rows_left=1234567)
-    uncounted = make_run(outcome="failed", oldest_left=since)
-    text = viewer.get(page("cleanuprun")).text
-    assert "1,234,567 since 2026-07-01 02:07" in text
-    assert "rows since 2026-07-01 02:07" in text
-    for run, shown in ((counted, "1,234,567 since"), (uncounted, "rows since")):
-        assert shown in viewer.get(page("cleanuprun", "change", run.pk)).text
-
-
 def test_the_list_of_runs_warns_when_the_cleanup_does_not_do_its_work(viewer):
-    overdue, behind = "The cleanup is overdue.", "The cleanup is falling behind: more expires"
-    text = viewer.get(page("cleanuprun")).text
-    assert overdue not in text
-    assert behind not in text
-
+    overdue = "The cleanup is overdue."
+    assert overdue not in viewer.get(page("cleanuprun")).text
     make_entry(expires_at=clock.now() - timedelta(days=3))
     for _ in range(2):  # what was shown does not pile up
-        text = viewer.get(page("cleanuprun")).text
-        assert text.count(overdue) == 1
-        assert behind not in text
-
-    for days in (3, 1):
-        started = clock.now() - timedelta(days=days)
-        oldest = started - timedelta(days=4)
-        make_run(outcome="partial", started_at=started, oldest_left=oldest, rows_left=9)
-
-    text = viewer.get(page("cleanuprun")).text
-    assert behind in text
-    assert overdue not in text
+        assert viewer.get(page("cleanuprun")).text.count(overdue) == 1
 
 
 @pytest.mark.parametrize("model", ["tokensession", "cleanuprun"])

@@ -18,7 +18,7 @@ from django.db.models.signals import post_delete
 from project.settings import BASE_DIR
 from tests.deleting import replace_batches
 from tokens import cleanup, clock, retry, signals
-from tokens.cleanup import CleanupReport, lease, work
+from tokens.cleanup import CleanupReport, lease
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.schedule.crontab import job as crontab
 
@@ -80,21 +80,20 @@ def test_each_record_of_a_run_has_the_fields_of_the_report(log):
     assert begin["run_id"] == end["run_id"] == report.run_id == CleanupRun.objects.get().pk
 
 
-def test_a_run_that_stops_early_tells_why_and_what_it_leaves(log):
+def test_a_run_that_stops_early_tells_why(log):
     add_entries(3)
 
-    report = cleanup.run(max_seconds=0)
+    cleanup.run(max_seconds=0)
 
     end = told(log)[-1]
-    assert (end["outcome"], end["stopped"], end["rows_left"]) == ("partial", "out of time", 3)
-    assert end["oldest_left"] == report.oldest_left
+    assert (end["outcome"], end["stopped"]) == ("partial", "out of time")
 
 
 @pytest.mark.usefixtures("broken")
 def test_a_run_that_fails_tells_the_attempts_and_the_error(log):
     add_entries(3)
 
-    report = cleanup.run()
+    cleanup.run()
 
     assert events(log) == ["cleanup_started", "retry", "cleanup_failed"]
     _, attempt, end = told(log)
@@ -106,23 +105,6 @@ def test_a_run_that_fails_tells_the_attempts_and_the_error(log):
         "error": "OperationalError: disk full",
     }
     assert (end["outcome"], end["error"]) == ("failed", "OperationalError: disk full")
-    # Where the database still answers, the record of the run tells what it left.
-    assert report.oldest_left == CleanupRun.objects.get().oldest_left
-    assert report.oldest_left is not None
-
-
-@pytest.mark.usefixtures("broken")
-def test_a_run_whose_database_went_away_does_not_know_what_it_left(log, monkeypatch):
-    def gone(using, before, *, count):
-        raise OperationalError("connection refused")
-
-    monkeypatch.setattr(work, "left", gone)
-    add_entries(3)
-
-    report = cleanup.run()
-
-    assert (report.outcome, report.oldest_left) == ("failed", None)
-    assert report.error == "OperationalError: disk full"
 
 
 def test_another_run_at_work_is_told_with_the_same_fields(log):
@@ -190,7 +172,7 @@ def test_a_formatter_for_json_finds_values_that_it_can_write(log):
 
     for record in told(log):
         moments = {name for name, value in record.items() if isinstance(value, datetime)}
-        assert moments <= {"started_at", "cutoff", "oldest_left"}
+        assert moments <= {"started_at", "cutoff"}
         json.dumps({name: value for name, value in record.items() if name not in moments})
 
 

@@ -1,7 +1,10 @@
 import logging
 import threading
+import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -16,8 +19,11 @@ from django.db import (
 from tests import deleting
 from tests.deleting import replace_batches
 from tokens import cleanup, clock, retry
-from tokens.cleanup import BACKLOG_LIMIT, lease, work
+from tokens.cleanup import backlog, lease
+from tokens.cleanup.backlog import cutoff_at
 from tokens.cleanup.batches import Batch
+from tokens.cleanup.limits import Limits
+from tokens.cleanup.work import Work, take
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.querysets import RunQuerySet
 from tokens.signals import cleanup_failed, cleanup_finished
@@ -37,9 +43,19 @@ def no_waiting(monkeypatch):
     monkeypatch.setattr(retry, "WAITS", (0, 0, 0))
 
 
-@pytest.fixture
-def heartbeat_each_batch(monkeypatch):
-    monkeypatch.setattr(work, "_HEARTBEAT", 0)
+def clean_up(
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    max_seconds: float | None = None,
+    stop: threading.Event | None = None,
+    **options: Any,
+) -> cleanup.CleanupReport:
+    """Run with another clock, or other heartbeats, than ``cleanup.run`` has."""
+    now = clock.database_now("default")
+    taken = lease.take(using="default", trigger="command", now=now)
+    assert taken
+    limits = Limits(monotonic=monotonic, max_seconds=max_seconds, stop=stop)
+    return Work(taken, cutoff_at(now), limits=limits, **options).run()
 
 
 @contextmanager
@@ -111,7 +127,7 @@ def test_the_cutoff_adds_all_three_and_goes_by_the_clock_of_the_database(setting
     moment = clock.now() - DAY
     monkeypatch.setattr(clock, "database_now", lambda using: moment)
 
-    assert cleanup.cutoff() == moment - timedelta(seconds=327)
+    assert cleanup.preview().cutoff == moment - timedelta(seconds=327)
 
 
 def test_a_host_whose_clock_is_years_ahead_removes_nothing_too_early(time_machine):
@@ -127,11 +143,9 @@ def test_old_runs_go_but_never_the_newest_success_nor_the_running_one():
     add_run(ago=190 * DAY, outcome="failed")
     recent = add_run(ago=89 * DAY, outcome="failed")
 
-    with pytest.MonkeyPatch.context() as patch:
-        # The new run fails at the end, so that it is no newer success.
-        patch.setattr(work._Work, "_find_left", lambda self: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            cleanup.run()
+    # The new run fails at the end, so that it is no newer success.
+    with pytest.raises(ZeroDivisionError):
+        cleanup.run(progress=lambda _rows: 1 / 0)
 
     run = CleanupRun.objects.latest("pk")
     assert run.runs_removed == 2
@@ -171,9 +185,8 @@ def test_the_size_adapts_to_the_time_that_a_batch_takes(monkeypatch, settings):
         return Batch(limit, more=len(limits) < 8)
 
     replace_batches(monkeypatch, delete_batch)
-    monkeypatch.setattr(work, "monotonic", lambda: now[0])
 
-    report = cleanup.run(pause=0)  # whatever others do
+    report = clean_up(monotonic=lambda: now[0], pause=0)  # whatever others do
 
     assert limits == [1000, 2000, 4000, 7500, 7500, 3750, 1875, 937]
     assert report.longest_batch == pytest.approx(0.75)
@@ -205,9 +218,8 @@ def test_it_rests_between_batches(monkeypatch):
         now[0] += seconds
 
     monkeypatch.setattr(stop, "wait", wait)
-    monkeypatch.setattr(work, "monotonic", lambda: now[0])
 
-    assert cleanup.run(batch_size=2, pause=7, stop=stop).removed == 5
+    assert clean_up(monotonic=lambda: now[0], batch_size=2, pause=7, stop=stop).removed == 5
     assert rests == [5, 2, 5, 2]
 
 
@@ -300,7 +312,6 @@ def test_a_dead_run_that_revives_while_it_is_taken_over_keeps_its_lease(monkeypa
     assert run.outcome == "running"
 
 
-@pytest.mark.usefixtures("heartbeat_each_batch")
 def test_a_run_that_lost_its_lease_stops():
     add_entries(10)
     seen = []
@@ -309,7 +320,7 @@ def test_a_run_that_lost_its_lease_stops():
         seen.append(rows)
         CleanupRun.objects.update(slot=None, outcome="abandoned")
 
-    report = cleanup.run(batch_size=2, progress=usurp)
+    report = clean_up(batch_size=2, progress=usurp, heartbeat=0)
 
     assert seen == [2]
     assert (report.outcome, report.stopped, report.removed) == ("partial", "lease lost", 2)
@@ -367,7 +378,6 @@ def test_a_last_commit_whose_answer_is_lost_is_no_lost_lease(monkeypatch, unhear
     assert CleanupRun.objects.get().outcome == "succeeded"
 
 
-@pytest.mark.usefixtures("heartbeat_each_batch")
 def test_a_run_under_way_shows_what_it_has_done():
     add_entries(4)
     seen = []
@@ -375,7 +385,7 @@ def test_a_run_under_way_shows_what_it_has_done():
     def look(_rows):
         seen.append(CleanupRun.objects.values_list("entries_removed", "batches", "outcome").get())
 
-    cleanup.run(batch_size=2, progress=look)
+    clean_up(batch_size=2, progress=look, heartbeat=0)
 
     assert seen == [(0, 0, "running"), (2, 1, "running")]
 
@@ -432,11 +442,12 @@ def test_without_if_due_the_last_success_does_not_matter():
     assert cleanup.run().outcome == "succeeded"
 
 
-def test_if_due_gives_the_lease_back_when_another_run_was_faster(monkeypatch):
+def test_if_due_gives_the_lease_back_when_another_run_was_faster():
     answers = iter([True, False])
-    monkeypatch.setattr(work, "is_due", lambda *question: next(answers))
 
-    assert cleanup.run(if_due=True).skipped == "not due"
+    taken = take("default", trigger="command", now=clock.now(), due=lambda: next(answers))
+
+    assert taken == "not due"
     assert not CleanupRun.objects.exists()
 
 
@@ -471,16 +482,14 @@ def test_sessions_that_are_left_count_too():
     assert cleanup.run(stop=stop, progress=lambda rows: stop.set()).outcome == "partial"
 
 
-def test_it_stops_when_its_time_is_over(monkeypatch):
+def test_it_stops_when_its_time_is_over():
     add_entries(10)
     now = [0.0]
 
     def pass_time(_rows):
         now[0] += 4
 
-    monkeypatch.setattr(work, "monotonic", lambda: now[0])
-
-    report = cleanup.run(batch_size=2, max_seconds=10, progress=pass_time)
+    report = clean_up(monotonic=lambda: now[0], batch_size=2, max_seconds=10, progress=pass_time)
 
     assert (report.outcome, report.stopped, report.removed) == ("partial", "out of time", 6)
 
@@ -719,13 +728,50 @@ def test_it_is_overdue_an_interval_and_a_tick_after_the_last_success(settings, a
     assert status.next_due == run.finished_at + DAY
 
 
-def test_counting_the_backlog_has_an_end(monkeypatch):
-    monkeypatch.setattr("tokens.cleanup.backlog.BACKLOG_LIMIT", 4)
+def test_counting_the_backlog_has_an_end(statements):
     add_entries(3)
     add_sessions(9)
 
-    assert cleanup.status().backlog == 4
-    assert BACKLOG_LIMIT == 100_000
+    assert cleanup.status().backlog == 12
+    with statements() as ran:
+        assert backlog.count_expired("default", clock.now(), limit=4) == 4
+    assert all("LIMIT 4" in sql for sql in ran)
+
+
+def test_counting_does_not_read_the_rows_themselves(statements):
+    add_entries(2)
+
+    with statements() as ran:
+        cleanup.status()
+
+    [count] = [sql for sql in ran if "COUNT(*) FROM" in sql and "blacklistentry" in sql]
+    assert "key" not in count
+    assert "expires_at" in count
+
+
+def test_asking_for_the_status_costs_the_same_however_many_runs_and_rows(statements):
+    def cost():
+        with statements() as ran:
+            assert cleanup.status().overdue
+        assert {sql.split()[0] for sql in ran} == {"SELECT"}
+        return len(ran)
+
+    add_run(ago=6 * DAY)
+    add_entries(1)
+    few = cost()
+    for _ in range(40):
+        add_run(ago=2 * HOUR, outcome="partial")
+    add_entries(200)
+    assert cost() == few == 7
+
+
+def test_the_status_knows_nothing_but_success():
+    """Runs that all stop early leave more and more: that is overdue, whatever they removed."""
+    for days in (4, 3, 2, 1, 0):
+        add_run(ago=days * DAY, outcome="succeeded" if days == 4 else "partial")
+
+    assert cleanup.status().overdue
+    assert cleanup.status().last_outcome == "partial"
 
 
 def test_the_status_says_how_far_the_clocks_differ(time_machine):

@@ -225,7 +225,7 @@ def test_a_tick_that_stops_early_is_no_failure(django_crontab_log, caplog):
     assert CleanupRun.objects.get().outcome == "partial"
     [record] = [r for r in caplog.records if r.event == "tick_stopped_early"]
     assert record.levelno == logging.INFO
-    assert "Stopped early (out of time): 1 row is left" in record.getMessage()
+    assert "Stopped early (out of time): rows are left" in record.getMessage()
     assert not [r for r in caplog.records if r.levelno > logging.INFO]
     assert django_crontab_log.filters == []
 

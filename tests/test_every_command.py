@@ -152,7 +152,7 @@ def test_time_that_is_over_is_one_line_and_the_next_run_goes_on(call):
 
     assert (code, out) == (0, "Removed nothing.\n")
     assert err == (
-        f"{STARTED}Stopped early (out of time): 1 row is left, and the next run goes on.\n"
+        f"{STARTED}Stopped early (out of time): rows are left, and the next run goes on.\n"
     )
 
 

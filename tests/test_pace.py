@@ -104,7 +104,7 @@ def test_a_run_is_slower_while_others_work(monkeypatch, others):
     others(work=True)
     add_entries(12)
     rests = []
-    monkeypatch.setattr(work._Work, "_rest", lambda self, seconds: rests.append(seconds))
+    monkeypatch.setattr(work.Work, "_rest", lambda self, seconds: rests.append(seconds))
 
     assert cleanup.run(batch_size=5).removed == 12
     assert len(rests) == 2

@@ -10,8 +10,9 @@ from django.db import OperationalError, connections
 
 from tests.deleting import replace_batches
 from tokens import cleanup, clock, retry
-from tokens.cleanup import CleanupReport, backlog
+from tokens.cleanup import CleanupReport
 from tokens.models import BlacklistEntry, CleanupRun
+from tokens.querysets import RunQuerySet
 from tokens.schedule import periodic
 from tokens.schedule.periodic import Periodic
 
@@ -287,10 +288,10 @@ def test_a_database_that_fails_is_recovered_from(waits, monkeypatch):
 def test_a_question_that_fails_is_a_failure(waits, monkeypatch):
     add_run(ago=MINUTE)
 
-    def fail(*question):
+    def fail(runs, now):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(backlog, "due_in", fail)
+    monkeypatch.setattr(RunQuerySet, "last_success", fail)
 
     assert waits(1) == ([MINUTE], ["failed"])
 

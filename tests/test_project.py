@@ -92,6 +92,18 @@ def test_health_is_503_for_an_overdue_cleanup_only_if_strict(client: Client) -> 
 
 
 @pytest.mark.django_db(transaction=True)
+def test_health_calls_a_cleanup_overdue_whose_runs_all_stop_early(client: Client) -> None:
+    for days in (3, 2, 1, 0):
+        moment = clock.now() - timedelta(days=days)
+        outcome = "succeeded" if days == 3 else "partial"
+        CleanupRun.objects.create(
+            trigger="command", outcome=outcome, started_at=moment, finished_at=moment
+        )
+    answer = client.get("/health/?strict=1")
+    assert (answer.status_code, answer.json()["status"]) == (503, "overdue")
+
+
+@pytest.mark.django_db(transaction=True)
 def test_health_is_503_if_the_database_can_not_be_read(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,7 +57,7 @@ def test_the_function_cleans_up_and_answers_what_json_can_hold():
 
 
 def test_the_function_does_nothing_when_it_is_not_due():
-    run = add_run(ago=cleanup.HISTORY * 0)
+    run = add_run(ago=CleanupRun.LEASE * 0)
 
     assert task.clean_up()["skipped"] == "not due"
     assert CleanupRun.objects.get() == run

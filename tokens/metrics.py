@@ -1,8 +1,8 @@
 """Cleanup and cached checks for Prometheus. Needs the extra ``metrics``; only its users import it.
 
-What is told of the cleanup is read from the database when somebody asks, so all processes of a site
-answer alike, and a command that has ended long ago is seen as well as a server. What is told of
-cached checks is known to the process that makes them, and to nobody else.
+The cleanup's metrics are read from the database at each scrape. So every process of a site gives
+the same answer, and the run of a command that has ended is seen as well as that of a server. Only
+the process that makes cached checks knows about them.
 """
 
 import logging
@@ -11,14 +11,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.db import Error, connections
-from django.db.models import Count, Max, Sum
 from prometheus_client import CollectorRegistry, write_to_textfile
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from . import blacklist, clock, retry, snapshot
-from .cleanup import BACKLOG_LIMIT, Status, status
-from .models import CleanupRun
+from .cleanup import BACKLOG_LIMIT, Outcome, Status, status
 
 __all__ = ["ChecksCollector", "CleanupCollector", "registry", "write_textfile"]
 
@@ -31,32 +29,21 @@ _UP = "database_up"
 _METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     _UP: ("Whether the database could be read: 1 or 0; if not, nothing else is shown", ()),
     "overdue": ("Whether the cleanup is overdue: 1 or 0", ()),
-    "falling_behind": ("Whether more expires than the cleanup removes: 1 or 0", ()),
     "last_success_timestamp_seconds": ("When the cleanup last succeeded", ()),
     "next_due_timestamp_seconds": ("When the cleanup is due", ()),
     "backlog_rows": (f"Expired rows that wait, counted up to {BACKLOG_LIMIT}", ()),
     "oldest_expired_timestamp_seconds": ("When the oldest row that waits expired", ()),
-    "removed_rows_per_day": ("Rows that a day's runs remove", ()),
-    "expired_rows_per_day": ("Rows that expire in a day", ()),
     "clock_difference_seconds": ("How far this host's clock is ahead of the database's", ()),
-    "running": ("Whether a run is at work: 1 or 0", ()),
-    "last_run_timestamp_seconds": ("When the newest run that has ended began", ()),
-    "last_run_success": ("Whether the newest run that has ended succeeded: 1 or 0", ()),
-    "last_duration_seconds": ("How long the newest run that has ended took", ()),
-    "last_longest_batch_seconds": ("The longest batch of the newest run that has ended", ()),
-    "last_removed_rows": ("Rows that the newest run that has ended removed", ("table",)),
-    "last_failure_timestamp_seconds": ("When the newest run that failed began", ()),
-    "runs": ("Runs on record, which goes back 90 days", ("outcome",)),
-    "removed_rows": ("Rows removed by the runs on record, which goes back 90 days", ("table",)),
+    "last_outcome": ("The newest run: 1 for its outcome, 0 for the others", ("outcome",)),
 }
 
 
 class CleanupCollector(Collector):
-    """Reads the state each time it is asked: ``REGISTRY.register(CleanupCollector())``.
+    """Reads the state at each scrape: ``REGISTRY.register(CleanupCollector())``.
 
-    ``using`` is the alias of a database; default: where the blacklist is written. A database that
-    can't be read is shown as ``tokens_cleanup_database_up 0`` and logged, and never raised: that
-    would take everybody else's metrics away, too.
+    ``using`` is the alias of a database; default: where the blacklist is written. If the database
+    can't be read, it shows ``tokens_cleanup_database_up 0`` and logs the error. It never raises:
+    an exception would take the metrics of everybody else away.
     """
 
     def __init__(self, *, using: str | None = None) -> None:
@@ -153,7 +140,7 @@ def _families() -> dict[str, GaugeMetricFamily]:
 
 
 def _read(using: str) -> list[_Sample]:
-    """Return the samples, and leave a connection behind only where one was open before.
+    """Return the samples; close the connection unless it was open before.
 
     A thread that serves one scrape and ends would not close it.
     """
@@ -161,75 +148,25 @@ def _read(using: str) -> list[_Sample]:
     was_open = connection.connection is not None
     connection.close_if_unusable_or_obsolete()
     try:
-        state = status(using)
-        return [
-            (_UP, (), 1),
-            *_of_status(state),
-            *_of_newest_run(using, state),
-            *_of_history(using, state),
-        ]
+        return [(_UP, (), 1), *_samples(status(using))]
     finally:
         if not was_open:
             connection.close()
 
 
-def _of_status(state: Status) -> Iterator[_Sample]:
+def _samples(state: Status) -> Iterator[_Sample]:
     values: dict[str, float | None] = {
         "overdue": state.overdue,
-        "falling_behind": state.falling_behind,
         "last_success_timestamp_seconds": _seconds(state.last_success),
         "next_due_timestamp_seconds": _seconds(state.next_due),
         "backlog_rows": state.backlog,
         "oldest_expired_timestamp_seconds": _seconds(state.oldest_expired),
-        "removed_rows_per_day": state.removed_per_day,
-        "expired_rows_per_day": state.added_per_day,
         "clock_difference_seconds": state.clock_difference,
-        "running": state.last_outcome == CleanupRun.Outcome.RUNNING,
     }
     yield from ((name, (), value) for name, value in values.items() if value is not None)
-
-
-def _of_newest_run(using: str, state: Status) -> Iterator[_Sample]:
-    runs = CleanupRun.objects.using(using)
-    if state.last_outcome == CleanupRun.Outcome.RUNNING:
-        runs = runs.exclude(outcome=CleanupRun.Outcome.RUNNING)
-    run = runs.order_by("-pk").first()
-    if run is None:
-        return
-    took = (run.finished_at or run.heartbeat_at) - run.started_at
-    yield "last_run_timestamp_seconds", (), clock.to_epoch(run.started_at)
-    yield "last_run_success", (), run.outcome == CleanupRun.Outcome.SUCCEEDED
-    yield "last_duration_seconds", (), took.total_seconds()
-    yield "last_longest_batch_seconds", (), run.longest_batch
-    yield "last_removed_rows", ("entries",), run.entries_removed
-    yield "last_removed_rows", ("sessions",), run.sessions_removed
-
-
-def _of_history(using: str, state: Status) -> Iterator[_Sample]:
-    """Yield sums over the runs on record: gauges, because old records are removed."""
-    groups = CleanupRun.objects.using(using).values("outcome").order_by()
-    found = {
-        row["outcome"]: row
-        for row in groups.annotate(
-            runs=Count("pk"),
-            newest=Max("started_at"),
-            entries=Sum("entries_removed"),
-            sessions=Sum("sessions_removed"),
-        )
-    }
-    if CleanupRun.Outcome.FAILED in found:
-        newest = found[CleanupRun.Outcome.FAILED]["newest"]
-        yield "last_failure_timestamp_seconds", (), clock.to_epoch(newest)
-    runs = {outcome: row["runs"] for outcome, row in found.items()}
-    running = runs.pop(CleanupRun.Outcome.RUNNING, 0)
-    if state.last_outcome == CleanupRun.Outcome.ABANDONED:
-        # The newest run was killed, and no other has come to mark it.
-        runs[CleanupRun.Outcome.ABANDONED] = running + runs.get(CleanupRun.Outcome.ABANDONED, 0)
-    for outcome in CleanupRun.Outcome.values:
-        if outcome != CleanupRun.Outcome.RUNNING:
-            yield "runs", (outcome,), runs.get(outcome, 0)
-    for table in ("entries", "sessions"):
-        yield "removed_rows", (table,), sum(row[table] for row in found.values())
+    if state.last_outcome is not None:
+        for outcome in Outcome.values:
+            yield "last_outcome", (outcome,), outcome == state.last_outcome
 
 
 def _seconds(moment: datetime | None) -> float | None:

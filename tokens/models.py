@@ -152,10 +152,6 @@ class CleanupRun(models.Model):
     runs_removed = models.PositiveBigIntegerField(_("run records removed"), default=0)
     batches = models.PositiveIntegerField(_("batches"), default=0)
     longest_batch = models.FloatField(_("longest batch (seconds)"), default=0)
-    # What a run that ended early left to the next one. Counted up to a limit, and only where
-    # nobody waits for the run to end.
-    oldest_left = models.DateTimeField(_("oldest row left"), null=True, blank=True)
-    rows_left = models.PositiveBigIntegerField(_("rows left"), null=True, blank=True)
     error = models.TextField(_("error"), blank=True)
     slot = models.PositiveSmallIntegerField(null=True, blank=True, unique=True, editable=False)
 

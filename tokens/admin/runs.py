@@ -6,13 +6,12 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.formats import number_format
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import clock
 from ..cleanup import status
 from ..models import CleanupRun
-from .base import ReadOnlyAdmin, label, moment, shortened, shown
+from .base import ReadOnlyAdmin, label, moment, shortened
 
 _KINDS: dict[str, str] = {
     CleanupRun.Outcome.RUNNING: "busy",
@@ -34,7 +33,6 @@ class CleanupRunAdmin(ReadOnlyAdmin):
         "batches",
         "longest",
         "duration",
-        "left",
         "short_error",
     )
     ordering = ("-pk",)
@@ -51,18 +49,13 @@ class CleanupRunAdmin(ReadOnlyAdmin):
         "runs_removed",
         "batches",
         "longest",
-        "left",
         "error",
     )
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        state = status()
-        if state.falling_behind:
-            text = _("The cleanup is falling behind: more expires than it removes.")
-            self.message_user(request, text, messages.WARNING)
-        elif state.overdue:
+        if status().overdue:
             self.message_user(request, _("The cleanup is overdue."), messages.WARNING)
         return super().changelist_view(request, extra_context)
 
@@ -96,17 +89,6 @@ class CleanupRunAdmin(ReadOnlyAdmin):
         took = (run.finished_at or run.heartbeat_at) - run.started_at
         whole = timedelta(seconds=round(took.total_seconds()))
         return str(whole) if whole >= timedelta(minutes=1) else _seconds(took.total_seconds())
-
-    @admin.display(description=_("left behind"))
-    def left(self, run: CleanupRun) -> str:
-        """Return what a run that ended early left to the next one, as far as it is known."""
-        if run.oldest_left is None:
-            return str(self.get_empty_value_display())
-        since = shown(run.oldest_left)
-        if run.rows_left is None:
-            return gettext("rows since %s") % since
-        rows = number_format(run.rows_left, force_grouping=True)
-        return gettext("%(rows)s since %(since)s") % {"rows": rows, "since": since}
 
     @admin.display(description=_("error"))
     def short_error(self, run: CleanupRun) -> str:

@@ -8,7 +8,6 @@ from django.db.models import Count, Min
 from .. import blacklist, clock
 from ..conf import conf, simplejwt
 from ..models import BlacklistEntry, CleanupRun, TokenSession
-from . import trend
 
 # Counting stops here, so that asking stays cheap when nobody has cleaned up for months.
 BACKLOG_LIMIT = 100_000
@@ -50,9 +49,7 @@ class Status:
 
     ``last_outcome`` and what follows it tell of the newest run. ``next_due`` is the present moment
     if it never succeeded. ``backlog`` counts the expired entries and sessions, up to BACKLOG_LIMIT.
-    Rows are ``added`` by expiring. ``catches_up_at`` is an estimate, where runs end early and yet
-    gain ground. ``clock_difference`` is how many seconds this host's clock is ahead of the
-    database's.
+    ``clock_difference`` is how many seconds this host's clock is ahead of the database's.
     """
 
     last_success: datetime | None
@@ -62,51 +59,21 @@ class Status:
     last_error: str | None
     next_due: datetime
     overdue: bool
-    falling_behind: bool
-    catches_up_at: datetime | None
     backlog: int
     oldest_expired: datetime | None
-    removed_per_run: float | None
-    removed_per_day: float | None
-    added_per_day: float | None
     clock_difference: float
-
-    @property
-    def verdict(self) -> str:
-        """Return "overdue", "falling behind" or "ok". What is both is overdue."""
-        if self.overdue:
-            return "overdue"
-        return "falling behind" if self.falling_behind else "ok"
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What a run that ends early leaves to the next one; ``rows`` only if it was counted."""
-
-    oldest: datetime
-    rows: int | None
-
-
-def cutoff(using: str | None = None) -> datetime:
-    """Return the moment before which what expired may go, by the database's clock."""
-    return cutoff_at(clock.database_now(using or blacklist.database()))
 
 
 def cutoff_at(now: datetime) -> datetime:
-    """Return the cut-off of a run that starts ``now``."""
+    """Return the moment before which what expired may go, if a run starts ``now``."""
     return now - simplejwt.LEEWAY - conf.TOKENS_CLEANUP_MARGIN - conf.TOKENS_RETENTION
 
 
-def is_due(using: str, now: datetime, interval: timedelta | None = None) -> bool:
-    """Return whether the last success is older than the interval, or there is none.
+def due_in(using: str, now: datetime, interval: timedelta | None = None) -> timedelta:
+    """Return how long it is until a run is due; zero if it is.
 
     ``interval`` is TOKENS_CLEANUP_INTERVAL if it is not given.
     """
-    return not due_in(using, now, interval)
-
-
-def due_in(using: str, now: datetime, interval: timedelta | None = None) -> timedelta:
-    """Return how long it is until a run is due; zero if it is."""
     success = CleanupRun.objects.using(using).last_success(now)
     if success is None or success.finished_at is None:
         return timedelta(0)
@@ -116,7 +83,7 @@ def due_in(using: str, now: datetime, interval: timedelta | None = None) -> time
 def preview(using: str | None = None) -> Preview:
     """Return what a run would remove now. Counts whole tables: five statements."""
     using = using or blacklist.database()
-    before = cutoff(using)
+    before = cutoff_at(clock.database_now(using))
     entries = BlacklistEntry.objects.using(using)
     sessions = TokenSession.objects.using(using)
     groups = entries.expired(before).values_list("scope", "reason").annotate(Count("pk"))
@@ -126,7 +93,7 @@ def preview(using: str | None = None) -> Preview:
         entries=(found := [Group(*group) for group in groups]),
         entries_expired=sum(group.count for group in found),
         sessions_expired=sessions.expired(before).count(),
-        oldest_expired=_oldest_expired(using, before),
+        oldest_expired=oldest_expired(using, before),
         entries_kept=entries.filter(expires_at__gte=before).count(),
         sessions_kept=sessions.filter(expires_at__gte=before).count(),
     )
@@ -135,64 +102,40 @@ def preview(using: str | None = None) -> Preview:
 def status(using: str | None = None) -> Status:
     """Return whether the cleanup does its work; cheap enough for a health check.
 
-    At most thirteen statements, whatever the number of rows and runs.
+    At most seven statements, whatever the number of rows and runs.
 
-    It is overdue when its last success is older than TOKENS_CLEANUP_INTERVAL and one tick. Where
-    it never succeeded there was no reason to, unless a row has been waiting for longer than a
-    tick: a fresh installation is not late, and one that nobody scheduled soon is.
+    Only a success counts: a cleanup whose runs all stop early or fail is overdue as well. It is
+    overdue when its last success is older than TOKENS_CLEANUP_INTERVAL and one tick. If it never
+    succeeded, it is overdue once a row has been waiting for longer than a tick: a fresh
+    installation is not late, and one that nobody scheduled soon is.
     """
     using = using or blacklist.database()
     now = clock.database_now(using)
     ahead = clock.now() - now
     before = cutoff_at(now)
-    interval = conf.TOKENS_CLEANUP_INTERVAL
     runs = CleanupRun.objects.using(using)
     success = runs.last_success(now)
     last = success.finished_at if success else None
-    oldest = _oldest_expired(using, before)
-    if last is None:
-        overdue = oldest is not None and oldest < before - TICK
-    else:
-        overdue = last < now - interval - TICK
-    backlog = _count(using, before, limit=BACKLOG_LIMIT) if oldest else 0
-    waiting = trend.Backlog(backlog, capped=backlog >= BACKLOG_LIMIT)
-    rates = trend.rates(runs, success, now=now, backlog=waiting, due=interval)
+    due = last + conf.TOKENS_CLEANUP_INTERVAL if last else now
     newest = runs.order_by("-pk").first()
-    # Where nothing waits, somebody else has caught up.
-    prospect = (
-        trend.prospect(runs, success, now=now, kept=now - before) if oldest else trend.Prospect()
-    )
+    oldest = oldest_expired(using, before)
+    late = due < now - TICK if last else oldest is not None and oldest < before - TICK
     return Status(
         last_success=last,
         last_outcome=str(newest.outcome_at(now)) if newest else None,
         last_started_at=newest.started_at if newest else None,
         last_host=newest.host if newest else None,
         last_error=(newest.error or None) if newest else None,
-        next_due=now if last is None else last + interval,
-        overdue=overdue,
-        falling_behind=prospect.falling_behind,
-        catches_up_at=prospect.catches_up_at,
-        backlog=backlog,
+        next_due=due,
+        overdue=late,
+        backlog=count_expired(using, before) if oldest else 0,
         oldest_expired=oldest,
-        removed_per_run=rates.removed_per_run,
-        removed_per_day=rates.removed_per_day,
-        added_per_day=rates.added_per_day,
         clock_difference=ahead.total_seconds(),
     )
 
 
-def left(using: str, before: datetime, *, count: bool) -> Left | None:
-    """Return what waits of the rows that ended before ``before``, or None if nothing does.
-
-    With ``count`` they are counted, up to trend.LEFT_LIMIT.
-    """
-    oldest = _oldest_expired(using, before)
-    if oldest is None:
-        return None
-    return Left(oldest, _count(using, before, limit=trend.LEFT_LIMIT) if count else None)
-
-
-def _oldest_expired(using: str, before: datetime) -> datetime | None:
+def oldest_expired(using: str, before: datetime) -> datetime | None:
+    """Return the earliest end of a row that ended before ``before``, or None if none did."""
     found: list[datetime] = []
     for model in (BlacklistEntry, TokenSession):
         oldest = model.objects.using(using).expired(before).aggregate(Min("expires_at"))
@@ -200,7 +143,8 @@ def _oldest_expired(using: str, before: datetime) -> datetime | None:
     return min(found, default=None)
 
 
-def _count(using: str, before: datetime, *, limit: int) -> int:
+def count_expired(using: str, before: datetime, *, limit: int = BACKLOG_LIMIT) -> int:
+    """Return how many rows ended before ``before``, or ``limit`` if there are more."""
     found = 0
     for model in (BlacklistEntry, TokenSession):
         # The one column that an index has: counting need not read the rows themselves.

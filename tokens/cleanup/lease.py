@@ -5,15 +5,15 @@ moment in that table comes from the database's clock: two hosts' clocks are neve
 """
 
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import IntegrityError
 
 from .. import clock, retry
 from ..models import CleanupRun
 from ..querysets import RunQuerySet
+from .report import Counts
 
 _SLOT = 1
 # Several, because runs that find themselves not due come and go quickly.
@@ -27,15 +27,16 @@ class Lease:
     row: CleanupRun
     using: str
 
-    def keep(self, **counts: Any) -> bool:
+    def keep(self, counts: Counts) -> bool:
         """Save the counts and a heartbeat; return False if another run has taken over."""
 
         def beat(_attempt: int) -> int:
-            return self._held().update(heartbeat_at=clock.database_now(self.using), **counts)
+            now = clock.database_now(self.using)
+            return self._held().update(heartbeat_at=now, **asdict(counts))
 
         return bool(retry.write(beat, using=self.using))
 
-    def release(self, outcome: str, *, error: str = "", **counts: Any) -> bool:
+    def release(self, outcome: str, *, counts: Counts, error: str = "") -> bool:
         """Save how the run ended and free the slot; return False if it was lost before.
 
         A run that lost its slot stays marked as abandoned, with what it really removed.
@@ -49,12 +50,12 @@ class Lease:
                 error=error,
                 heartbeat_at=now,
                 finished_at=now,
-                **counts,
+                **asdict(counts),
             )
             if held:
                 return True
             row = _runs(self.using).filter(pk=self.row.pk)
-            row.update(**counts)
+            row.update(**asdict(counts))
             # Whoever takes over writes "abandoned": this outcome is ours, written by an attempt
             # whose commit was lost on its way to us.
             return row.filter(outcome=outcome).exists()

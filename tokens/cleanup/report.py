@@ -2,15 +2,37 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
+
+Table = Literal["entries", "sessions", "runs"]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a run has done so far. The report and the row of the run have fields of these names."""
+
+    entries_removed: int = 0
+    sessions_removed: int = 0
+    runs_removed: int = 0
+    batches: int = 0
+    longest_batch: float = 0.0
+
+    def add(self, table: Table, removed: int, seconds: float) -> None:
+        """Count a batch that removed rows of one table."""
+        match table:
+            case "entries":
+                self.entries_removed += removed
+            case "sessions":
+                self.sessions_removed += removed
+            case "runs":
+                self.runs_removed += removed
+        self.batches += 1
+        self.longest_batch = max(self.longest_batch, seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class CleanupReport:
-    """What a run did. The names of the fields are stable: keys of the JSON, fields in the log.
-
-    ``oldest_left`` is the earliest end of a row that a run which ended early left to the next one,
-    ``rows_left`` how many it left, if that was counted.
-    """
+    """What a run did. The names of the fields are stable: keys of the JSON, fields in the log."""
 
     outcome: str
     skipped: str | None = None
@@ -24,8 +46,6 @@ class CleanupReport:
     started_at: datetime | None = None
     cutoff: datetime | None = None
     error: str | None = None
-    oldest_left: datetime | None = None
-    rows_left: int | None = None
     run_id: int | None = None
     trigger: str = "command"
 

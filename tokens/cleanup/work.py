@@ -7,9 +7,9 @@ the same memory for ten rows and ten million.
 
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import partial
-from time import monotonic
 from typing import Any, Protocol
 
 from django.db import Error
@@ -18,25 +18,24 @@ from .. import blacklist, clock, retry
 from ..models import BlacklistEntry, CleanupRun, TokenSession
 from ..querysets import ExpiringQuerySet
 from . import batches, events, lease
-from .backlog import Left, cutoff_at, is_due, left
+from .backlog import cutoff_at, due_in, oldest_expired
 from .batches import Batch, memory_for
+from .limits import LEASE_LOST, Limits
 from .pace import Others, Pace
-from .report import CleanupReport
+from .report import CleanupReport, Counts, Table
 
 Outcome = CleanupRun.Outcome
 SKIPPED = "skipped"
 
-# Why a run did nothing, and why it stopped early.
+# Why a run did nothing.
 NOT_DUE = "not due"
 RUNNING_ELSEWHERE = "running elsewhere"
-ASKED = "asked to stop"
-OUT_OF_TIME = "out of time"
-LEASE_LOST = "lease lost"
 
 # Runs are kept for this long, and the newest success for ever.
 HISTORY = timedelta(days=90)
 
-_HEARTBEAT = 5.0
+# Seconds between two signs of life.
+HEARTBEAT = 5.0
 
 
 def run(
@@ -53,56 +52,58 @@ def run(
 ) -> CleanupReport:
     """Remove expired entries, expired sessions and old run records; return what was done.
 
-    ``if_due`` runs only if the last success is older than ``interval``, which is
-    TOKENS_CLEANUP_INTERVAL if it is not given. A batch has ``batch_size`` rows, or as many as fit
-    into TOKENS_CLEANUP_BATCH_SECONDS. Between batches it rests for ``pause`` seconds, or, if that
-    is not given, while others use the database (see ``pace``). The run ends between two batches
-    after ``max_seconds`` or when ``stop`` is set. ``progress`` is called with the number of rows
-    after each batch.
+    ``if_due`` runs only if the last success is older than ``interval`` (default:
+    TOKENS_CLEANUP_INTERVAL). A batch has ``batch_size`` rows (default: as many as fit into
+    TOKENS_CLEANUP_BATCH_SECONDS). Between batches the run rests for ``pause`` seconds (default: see
+    ``pace``). It ends between two batches after ``max_seconds`` or when ``stop`` is set.
+    ``progress`` is called with the number of rows after each batch.
 
-    A database error that persists ends the run as "failed" and is in the report, whether or not
-    that can be recorded. It is raised if the run can't even begin. Any other exception is recorded
-    and raised.
+    A database error that persists ends the run as "failed" and is in the report, whether or not it
+    can be recorded. It is raised if the run can't even begin. Any other exception is recorded and
+    raised.
     """
     if batch_size is not None and batch_size < 1:
         raise ValueError("batch_size must be at least 1.")
-    using = using or blacklist.database()
-    try:
-        taken = _begin(using, trigger=trigger, if_due=if_due, interval=interval)
-    except Error as error:
-        events.unable(error, trigger=trigger, using=using)
-        raise
-    if isinstance(taken, CleanupReport):
-        return taken
-    work = _Work(
+    begun = _begin(using or blacklist.database(), trigger, interval, if_due=if_due)
+    if isinstance(begun, CleanupReport):
+        return begun
+    taken, cutoff = begun
+    return Work(
         taken,
+        cutoff,
+        limits=Limits(stop=stop, max_seconds=max_seconds),
         batch_size=batch_size,
         pause=pause,
-        max_seconds=max_seconds,
-        stop=stop or threading.Event(),
-        progress=progress or (lambda _rows: None),
-    )
-    return work.run()
+        progress=progress,
+    ).run()
 
 
 def _begin(
-    using: str, *, trigger: str, if_due: bool, interval: timedelta | None
-) -> lease.Lease | CleanupReport:
-    """Return the lease, or the report of a run that has nothing to do."""
-    now = clock.database_now(using)
-    before = cutoff_at(now)  # Settings that have no meaning show before the lease is taken.
-    due = partial(is_due, using, now, interval) if if_due else lambda: True
-    taken = _take(using, trigger=trigger, due=due, now=now)
+    using: str, trigger: str, interval: timedelta | None, *, if_due: bool
+) -> tuple[lease.Lease, datetime] | CleanupReport:
+    """Return the lease and the cut-off, or the report of a run that has nothing to do."""
+    try:
+        now = clock.database_now(using)
+        cutoff = cutoff_at(now)  # A setting that has no meaning raises before the lease is taken.
+        taken = take(
+            using,
+            trigger=trigger,
+            now=now,
+            due=lambda: not if_due or not due_in(using, now, interval),
+        )
+    except Error as error:
+        events.unable(error, trigger=trigger, using=using)
+        raise
     if not isinstance(taken, str):
-        return taken
-    report = CleanupReport(SKIPPED, skipped=taken, started_at=now, cutoff=before, trigger=trigger)
+        return taken, cutoff
+    report = CleanupReport(SKIPPED, skipped=taken, started_at=now, cutoff=cutoff, trigger=trigger)
     if taken == RUNNING_ELSEWHERE:
         events.skipped(report, using=using)
     return report
 
 
-def _take(using: str, *, trigger: str, due: Callable[[], bool], now: datetime) -> lease.Lease | str:
-    """Return the lease, or why this run has nothing to do."""
+def take(using: str, *, trigger: str, now: datetime, due: Callable[[], bool]) -> lease.Lease | str:
+    """Return the lease, or why this run has nothing to do. Asks ``due`` before and after."""
     if not due():
         return NOT_DUE
     taken = lease.take(using=using, trigger=trigger, now=now)
@@ -114,7 +115,7 @@ def _take(using: str, *, trigger: str, due: Callable[[], bool], now: datetime) -
     except BaseException:
         taken.cancel()
         raise
-    # Another run has finished since the question was asked first.
+    # Another run has finished since the first answer.
     taken.cancel()
     return NOT_DUE
 
@@ -123,55 +124,35 @@ class _DeleteBatch(Protocol):
     def __call__(self, *, limit: int, reached: object) -> Batch: ...
 
 
-class _Work:
-    """A run under way."""
+class Work:
+    """A run under way. It has the lease, and gives it back at its end.
+
+    ``heartbeat`` is how many seconds at most lie between two signs of life, if batches are short.
+    """
 
     def __init__(
         self,
         taken: lease.Lease,
+        cutoff: datetime,
         *,
-        batch_size: int | None,
-        pause: float | None,
-        max_seconds: float | None,
-        stop: threading.Event,
-        progress: Callable[[int], object],
+        limits: Limits,
+        batch_size: int | None = None,
+        pause: float | None = None,
+        progress: Callable[[int], object] | None = None,
+        heartbeat: float = HEARTBEAT,
     ) -> None:
-        self._lease, self._using = taken, taken.using
-        others = Others(self._using)
-        self._new_pace = partial(Pace, others, batch_size=batch_size, pause=pause)
-        self._stop, self._progress = stop, progress
-        self._stopped: str | None = None
-        self._left: Left | None = None
-        self._began = self._beat_at = monotonic()
-        self._deadline = self._began + (float("inf") if max_seconds is None else max_seconds)
-        self._cutoff = cutoff_at(taken.row.started_at)
-        self._tables: dict[str, ExpiringQuerySet[Any]] = {
-            "entries": BlacklistEntry.objects.using(self._using),
-            "sessions": TokenSession.objects.using(self._using),
-        }
-        # The names are those of the report and of the row.
-        self._counts: dict[str, Any] = {
-            "entries_removed": 0,
-            "sessions_removed": 0,
-            "runs_removed": 0,
-            "batches": 0,
-            "longest_batch": 0.0,
-        }
+        self._lease, self._using, self._cutoff = taken, taken.using, cutoff
+        self._limits, self._counts = limits, Counts()
+        self._new_pace = partial(Pace, Others(taken.using), batch_size=batch_size, pause=pause)
+        self._progress = progress or (lambda _rows: None)
+        self._heartbeat, self._beat_at = heartbeat, limits.seconds()
 
     def run(self) -> CleanupReport:
-        """Delete until nothing is left or the run has to stop."""
+        """Delete until nothing is left or a limit is reached."""
         events.started(self._report(Outcome.RUNNING), using=self._using)
-        runs = CleanupRun.objects.using(self._using)
-        history = self._lease.row.started_at - HISTORY
         try:
-            self._tell_if_slow()
-            with memory_for(self._using):
-                for count, rows in self._tables.items():
-                    self._empty(f"{count}_removed", partial(batches.delete, rows, self._cutoff))
-                self._empty("runs_removed", partial(batches.delete_runs, runs, history))
-            self._left = self._find_left()
-            lost = self._stopped == LEASE_LOST
-            outcome = Outcome.PARTIAL if lost or self._left else Outcome.SUCCEEDED
+            self._delete_all()
+            outcome = Outcome.PARTIAL if self._leaves_rows() else Outcome.SUCCEEDED
         except Error as error:
             return self._end(Outcome.FAILED, error)
         except BaseException as error:
@@ -179,83 +160,32 @@ class _Work:
             raise
         return self._end(outcome)
 
-    def _tell_if_slow(self) -> None:
-        slow = [table for table, rows in self._tables.items() if batches.deletes_instances(rows)]
+    def _delete_all(self) -> None:
+        tables: dict[Table, ExpiringQuerySet[Any]] = {
+            "entries": BlacklistEntry.objects.using(self._using),
+            "sessions": TokenSession.objects.using(self._using),
+        }
+        slow: list[str] = [
+            table for table, rows in tables.items() if batches.deletes_instances(rows)
+        ]
         if slow:
             events.slow(self._report(Outcome.RUNNING), using=self._using, tables=slow)
+        with memory_for(self._using):
+            for table, rows in tables.items():
+                self._delete_from(table, partial(batches.delete, rows, self._cutoff))
+            runs = CleanupRun.objects.using(self._using)
+            old = self._lease.row.started_at - HISTORY
+            self._delete_from("runs", partial(batches.delete_runs, runs, old))
 
-    def _find_left(self) -> Left | None:
-        """Return what the run leaves to the next one, if it ends early."""
-        if self._stopped in (None, LEASE_LOST):
-            return None
-        # Who asked it to stop may be waiting for the process to end.
-        count = self._stopped == OUT_OF_TIME
-        ask = partial(left, self._using, self._cutoff, count=count)
-        return retry.write(lambda _attempt: ask(), using=self._using)
-
-    def _find_left_by_failure(self) -> Left | None:
-        try:
-            return left(self._using, self._cutoff, count=False)
-        except Error:
-            return None  # The run has failed, and said so, because of this or something else.
-
-    def _end(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
-        """Record how the run ended, free the lease, tell the log and the listeners."""
-        if error is not None:
-            # First of all, because a database that is down can't record it.
-            events.failing(self._report(outcome, error), error, using=self._using)
-            self._left = self._find_left_by_failure()
-        report = self._report(outcome, error)
-        try:
-            held = self._record(report)
-        except Error as unrecorded:
-            report = self._report(Outcome.FAILED, error or unrecorded)
-            if error is None:
-                events.failing(report, unrecorded, using=self._using)
-        else:
-            if not held:
-                self._stopped = LEASE_LOST
-                outcome = Outcome.PARTIAL if outcome == Outcome.SUCCEEDED else outcome
-                report = self._report(outcome, error)
-        events.ended(report, using=self._using)
-        return report
-
-    def _record(self, report: CleanupReport) -> bool:
-        """Save how the run ended and free the lease; return False if it was lost before."""
-        return self._lease.release(
-            report.outcome,
-            error=report.error or "",
-            oldest_left=report.oldest_left,
-            rows_left=report.rows_left,
-            **self._counts,
-        )
-
-    def _report(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
-        return CleanupReport(
-            outcome=str(outcome),
-            stopped=self._stopped if outcome == Outcome.PARTIAL else None,
-            seconds=monotonic() - self._began,
-            started_at=self._lease.row.started_at,
-            cutoff=self._cutoff,
-            error=retry.describe(error) if error else None,
-            oldest_left=self._left.oldest if self._left else None,
-            rows_left=self._left.rows if self._left else None,
-            run_id=self._lease.row.pk,
-            trigger=self._lease.row.trigger,
-            **self._counts,
-        )
-
-    def _empty(self, count: str, delete_batch: _DeleteBatch) -> None:
+    def _delete_from(self, table: Table, delete_batch: _DeleteBatch) -> None:
         pace, reached = self._new_pace(), None
-        while not self._must_stop():
+        while not self._limits.reached():
             batch, size, seconds = self._batch(delete_batch, pace.size, reached)
             if batch.removed:
-                self._counts[count] += batch.removed
-                self._counts["batches"] += 1
-                self._counts["longest_batch"] = max(self._counts["longest_batch"], seconds)
-                table = count.removesuffix("_removed")
+                self._counts.add(table, batch.removed, seconds)
+                run_id = self._lease.row.pk
                 events.batch_finished(
-                    table, batch.removed, seconds, run_id=self._lease.row.pk, using=self._using
+                    table, batch.removed, seconds, run_id=run_id, using=self._using
                 )
                 self._progress(batch.removed)
             self._beat()
@@ -270,30 +200,60 @@ class _Work:
         """Return what went, of how many rows asked for, and the seconds of that attempt."""
 
         def attempt(number: int) -> tuple[Batch, int, float]:
-            began = monotonic()
+            began = self._limits.seconds()
             limit = max(1, size >> number)
             return delete_batch(limit=limit, reached=reached), limit, began
 
-        batch, limit, began = retry.write(attempt, using=self._using, wait=self._stop.wait)
-        return batch, limit, monotonic() - began
-
-    def _must_stop(self) -> bool:
-        if self._stopped is None:
-            if self._stop.is_set():
-                self._stopped = ASKED
-            elif monotonic() >= self._deadline:
-                self._stopped = OUT_OF_TIME
-        return self._stopped is not None
+        batch, limit, began = retry.write(attempt, using=self._using, wait=self._limits.wait)
+        return batch, limit, self._limits.seconds() - began
 
     def _beat(self) -> None:
-        if monotonic() - self._beat_at < _HEARTBEAT:
+        if self._limits.seconds() - self._beat_at < self._heartbeat:
             return
-        if not self._lease.keep(**self._counts):
-            self._stopped = LEASE_LOST
-        self._beat_at = monotonic()
+        if not self._lease.keep(self._counts):
+            self._limits.reason = LEASE_LOST
+        self._beat_at = self._limits.seconds()
 
     def _rest(self, seconds: float) -> None:
-        until = min(monotonic() + seconds, self._deadline)
-        while (seconds := until - monotonic()) > 0 and not self._must_stop():
-            self._stop.wait(min(seconds, _HEARTBEAT))
+        for _ in self._limits.rest(seconds, slices=self._heartbeat):
             self._beat()
+
+    def _leaves_rows(self) -> bool:
+        """Return whether a run that had to stop leaves rows to the next one."""
+        if self._limits.reason in (None, LEASE_LOST):
+            return self._limits.reason == LEASE_LOST
+        ask = partial(oldest_expired, self._using, self._cutoff)
+        return retry.write(lambda _attempt: ask(), using=self._using) is not None
+
+    def _end(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
+        """Record how the run ended, free the lease, tell the log and the listeners."""
+        report = self._report(outcome, error)
+        if error is not None:
+            # First of all, because a database that is down can't record it.
+            events.failing(report, error, using=self._using)
+        try:
+            held = self._lease.release(outcome, counts=self._counts, error=report.error or "")
+        except Error as unrecorded:
+            report = self._report(Outcome.FAILED, error or unrecorded)
+            if error is None:
+                events.failing(report, unrecorded, using=self._using)
+        else:
+            if not held:
+                self._limits.reason = LEASE_LOST
+                outcome = Outcome.PARTIAL if outcome == Outcome.SUCCEEDED else outcome
+                report = self._report(outcome, error)
+        events.ended(report, using=self._using)
+        return report
+
+    def _report(self, outcome: str, error: BaseException | None = None) -> CleanupReport:
+        return CleanupReport(
+            outcome=str(outcome),
+            stopped=self._limits.reason if outcome == Outcome.PARTIAL else None,
+            seconds=self._limits.seconds(),
+            started_at=self._lease.row.started_at,
+            cutoff=self._cutoff,
+            error=retry.describe(error) if error else None,
+            run_id=self._lease.row.pk,
+            trigger=self._lease.row.trigger,
+            **asdict(self._counts),
+        )

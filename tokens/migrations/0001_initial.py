@@ -83,7 +83,8 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "cleanup runs",
                 "default_permissions": ("view",),
                 "indexes": [
-                    models.Index(fields=["outcome", "finished_at"], name="tokens_run_outcome")
+                    models.Index(fields=["outcome", "finished_at"], name="tokens_run_outcome"),
+                    models.Index(fields=["started_at"], name="tokens_run_started"),
                 ],
             },
         ),
@@ -160,7 +161,10 @@ class Migration(migrations.Migration):
                 "permissions": [
                     ("unrevoke_blacklistentry", "Can un-revoke (delete) blacklist entries")
                 ],
-                "indexes": [models.Index(fields=["expires_at"], name="tokens_entry_expires")],
+                "indexes": [
+                    models.Index(fields=["expires_at"], name="tokens_entry_expires"),
+                    models.Index(fields=["created_at"], name="tokens_entry_created"),
+                ],
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(

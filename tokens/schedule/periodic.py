@@ -22,8 +22,6 @@ from . import durations
 
 logger = logging.getLogger("tokens")
 
-HOUR = timedelta(hours=1)
-
 # How long to wait after a first failed run; doubled with each one that follows.
 _FIRST_RETRY = timedelta(minutes=1)
 _SHORTEST = timedelta(seconds=1)
@@ -123,13 +121,13 @@ class Periodic:
         # Asked again at least once an hour: clocks are set, and somebody else may succeed. Only a
         # success counts, so a run that ended early is gone on with then, as cron's ticks do.
         if report.outcome in (cleanup.Outcome.SUCCEEDED, cleanup.Outcome.PARTIAL):
-            return min(self._interval, HOUR)
+            return min(self._interval, cleanup.TICK)
         now = clock.database_now(self._using)
-        return min(cleanup.due_in(self._using, now, self._interval), HOUR)
+        return min(cleanup.due_in(self._using, now, self._interval), cleanup.TICK)
 
     def _wait_after_failure(self, report: CleanupReport, error: Exception | None) -> timedelta:
         wait = min(self._retry, self._interval)
-        self._retry = min(self._retry * 2, HOUR)
+        self._retry = min(self._retry * 2, cleanup.TICK)
         logger.error(
             "Scheduled token cleanup failed: %s. Trying again in %s.",
             report.error,
@@ -145,4 +143,4 @@ class Periodic:
         until = monotonic() + wait.total_seconds()
         # In slices, because some systems refuse to wait for weeks.
         while (seconds := until - monotonic()) > 0 and not self._stop.is_set():
-            self._stop.wait(min(seconds, HOUR.total_seconds()))
+            self._stop.wait(min(seconds, cleanup.TICK.total_seconds()))

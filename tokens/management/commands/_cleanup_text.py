@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from tokens.cleanup import (
     BACKLOG_LIMIT,
     LEASE_LOST,
-    LEFT_LIMIT,
     NOT_DUE,
     RUNNING_ELSEWHERE,
     SKIPPED,
@@ -38,19 +37,13 @@ def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
     if verbosity >= 3:
         yield f"Started: {_moment(report.started_at)}"
         yield f"Took: {report.seconds:.2f} s, longest batch {report.longest_batch:.3f} s"
-        yield f"Rows a second: {report.removed / max(report.seconds, 0.001):,.0f}"
 
 
 def stopped_early(report: CleanupReport) -> str:
     """Return why a run ended before it was done, and what becomes of the rest."""
     if report.stopped == LEASE_LOST:
         return f"Stopped early ({report.stopped}): another run has taken over."
-    left = "rows are left"
-    if report.rows_left is not None:
-        more = " or more" if report.rows_left >= LEFT_LIMIT else ""
-        rows = "row is" if report.rows_left == 1 and not more else "rows are"
-        left = f"{report.rows_left:,}{more} {rows} left"
-    return f"Stopped early ({report.stopped}): {left}, and the next run goes on."
+    return f"Stopped early ({report.stopped}): rows are left, and the next run goes on."
 
 
 def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:
@@ -69,14 +62,13 @@ def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:
 
 
 def status_lines(status: Status, *, verbosity: int) -> Iterator[str]:
-    """Yield whether the cleanup does its work."""
+    """Yield when the cleanup last succeeded, when it is due and what is waiting."""
     yield f"Last success: {_moment(status.last_success)}"
     yield f"Next due: {_moment(status.next_due)}"
     more = " or more" if status.backlog >= BACKLOG_LIMIT else ""
     yield f"Waiting to be removed: {status.backlog:,}{more}"
     if status.oldest_expired:
         yield f"The oldest expired at {_moment(status.oldest_expired)}."
-    yield from _trend_lines(status)
     if status.last_outcome not in (None, Outcome.SUCCEEDED) or verbosity >= 2:
         yield _last_run(status)
     if verbosity >= 2:
@@ -88,11 +80,11 @@ def _last_run(status: Status) -> str:
         return "Last run: none"
     error = f": {status.last_error}" if status.last_error else ""
     began = f"began {_moment(status.last_started_at)} on {status.last_host or 'an unknown host'}"
-    return f"Last run: {_OUTCOMES[status.last_outcome]}, {began}{error}"
+    return f"Last run: {Outcome(status.last_outcome).label}, {began}{error}"
 
 
 def crontab_lines(crontab: Crontab | None) -> Iterator[str]:
-    """Yield whether the line for django-crontab is there; nothing where that is not used."""
+    """Yield whether the crontab has the line for django-crontab; nothing if that is not used."""
     if crontab is None:
         return
     if crontab.state is State.UNSCHEDULED:
@@ -119,51 +111,21 @@ def likely_cause(crontab: Crontab | None) -> str:
     return f"{cause} Unless another user or host has one, type: python {REPAIR}"
 
 
-def _trend_lines(status: Status) -> Iterator[str]:
-    removed, per_run, added = status.removed_per_day, status.removed_per_run, status.added_per_day
-    if removed is not None and added is not None:
-        each = f" ({_about(per_run)} in each run)" if per_run is not None else ""
-        yield f"Rows removed a day: about {_about(removed)}{each}; expired: about {_about(added)}."
-    elif added is not None:
-        yield f"Rows expired a day: about {_about(added)}."
-    if status.falling_behind:
-        yield (
-            "At this rate it never catches up: let it run longer (--max-seconds), more often, or"
-            " with a larger TOKENS_CLEANUP_BATCH_SECONDS."
-        )
-    elif status.catches_up_at is not None:
-        yield f"At this rate it has caught up by {_moment(status.catches_up_at, '%Y-%m-%d %H:%M')}."
-
-
-def _about(number: float) -> str:
-    """Return a number without digits that nobody can know."""
-    digits = max(len(f"{number:.0f}") - 2, 0)
-    return f"{round(number, -digits):,.0f}"
-
-
 def complaint(status: Status, *, cause: str) -> str | None:
-    """Return what is wrong with the cleanup, or None; ``cause`` is why it may not have run."""
-    broken = status.last_outcome in (Outcome.FAILED, Outcome.ABANDONED)
-    if not status.falling_behind or (status.overdue and broken):
-        cause = _LAST_RUN.get(status.last_outcome or "", cause)
-        return f"The cleanup is overdue: {cause}" if status.overdue else None
-    what = "overdue and falling behind" if status.overdue else "falling behind"
-    return f"The cleanup is {what}: more expires than it removes."
+    """Return why the cleanup is overdue, or None if it is not.
 
+    ``cause`` is why it may never have run: used if the last run does not explain it.
+    """
+    if not status.overdue:
+        return None
+    return f"The cleanup is overdue: {_LAST_RUN.get(status.last_outcome or '', cause)}"
 
-_OUTCOMES: dict[str, str] = {
-    Outcome.RUNNING: "at work",
-    Outcome.SUCCEEDED: "succeeded",
-    Outcome.PARTIAL: "stopped early",
-    Outcome.FAILED: "failed",
-    Outcome.ABANDONED: "killed or cut off",
-}
 
 _LAST_RUN: dict[str, str] = {
-    Outcome.RUNNING: "a run is at work.",
+    Outcome.RUNNING: "its last run is still running.",
     Outcome.PARTIAL: "its last run stopped early.",
     Outcome.FAILED: "its last run failed.",
-    Outcome.ABANDONED: "its last run did not come to its end.",
+    Outcome.ABANDONED: "its last run was abandoned: killed, or cut off from the database.",
 }
 
 
@@ -179,9 +141,9 @@ def _count(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def _moment(moment: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def _moment(moment: datetime | None) -> str:
     if moment is None:
         return "never"
     if moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
-    return f"{moment.strftime(form)} UTC"
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -27,8 +27,8 @@ ROWS_LEFT = 3
 class Command(BaseCommand):
     help = (
         "Removes blacklist entries and sessions that have expired. Exits with 0 when it is done,"
-        " not due, or another run is at work; 1 when it failed, is overdue or falling behind; 2"
-        " when an option is wrong; 3 when it was stopped and rows are left."
+        " not due, or another run is at work; 1 when it failed or is overdue; 2 when an option is"
+        " wrong; 3 when it was stopped and rows are left."
     )
     # For Python only: what the record of the run says started it.
     stealth_options = ("trigger",)
@@ -41,8 +41,8 @@ class Command(BaseCommand):
         questions.add_argument(
             "--check",
             action="store_true",
-            help="Say when it last succeeded, what is waiting and whether it keeps up; exit with 1"
-            " if it is overdue or falling behind.",
+            help="Say when it last succeeded, when it is due and what is waiting; exit with 1 if it"
+            " is overdue.",
         )
         questions.add_argument(
             "--every",
