@@ -15,7 +15,7 @@ from tokens.cleanup import (
     Preview,
     Status,
 )
-from tokens.schedule.crontab.installed import REPAIR, Crontab, State
+from tokens.schedule.crontab import REPAIR, Crontab, State
 
 _SKIPPED = {
     NOT_DUE: "Not due yet: nothing done.",

@@ -14,7 +14,7 @@ from django.db import Error
 from tokens import cleanup, retry
 from tokens.cleanup import BACKLOG_LIMIT, CleanupReport
 from tokens.conf import conf
-from tokens.schedule.crontab import installed
+from tokens.schedule import crontab
 
 from ..metrics_file import written
 from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
@@ -118,12 +118,12 @@ class Command(BaseCommand):
 
     def _check(self, using: str, options: dict[str, Any]) -> None:
         status = cleanup.status(using)
-        crontab = installed.crontab()
+        line = crontab.inspect()
         lines = [
             *text.status_lines(status, verbosity=options["verbosity"]),
-            *text.crontab_lines(crontab),
+            *text.crontab_lines(line),
         ]
-        facts = asdict(status) | {"crontab": asdict(crontab) if crontab else None}
+        facts = asdict(status) | {"crontab": asdict(line) if line else None}
         answer(self, facts, lines, options)
         margin = conf.TOKENS_CLEANUP_MARGIN.total_seconds()
         # Some of it is the time that asking takes.
@@ -132,7 +132,7 @@ class Command(BaseCommand):
                 f"This host's clock is {status.clock_difference:+.0f} s off the database's:"
                 f" more than half of TOKENS_CLEANUP_MARGIN ({margin:.0f} s)."
             )
-        cause = text.likely_cause(crontab)
+        cause = text.likely_cause(line)
         if (complaint := text.complaint(status, cause=cause)) is not None:
             raise CommandError(complaint, returncode=FAILED)
 

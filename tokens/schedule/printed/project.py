@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from .. import account
+
 # Line breaks would end a cron line half-way, and the others can't be written as text.
 _UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}
 
@@ -55,7 +57,8 @@ class Project:
             manage=(str(manage),) if manage.exists() else ("-m", "django"),
             directory=str(directory),
             settings=settings,
-            user=_user(),
+            # A name is needed; the web server's user is the best guess.
+            user=account.name() or "www-data",
             database=database,
             flags=flags,
             max_seconds=max_seconds,
@@ -119,13 +122,3 @@ def _unresolved(path: Path) -> Path:
     ):
         return shell / path.relative_to(real)
     return path
-
-
-def _user() -> str:
-    """Return the name of the user who runs this."""
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except (ImportError, KeyError):  # On Windows; in a container whose user has no name.
-        return "www-data"
