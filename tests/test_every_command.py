@@ -183,7 +183,7 @@ def test_a_signal_in_a_run_ends_it_after_its_batch_with_3(call, monkeypatch, num
 # Wrong input
 
 
-@pytest.mark.parametrize("value", ["90", "soon", "0s", "367d", "-5m", ""], ids=repr)
+@pytest.mark.parametrize("value", ["90", "soon", "0s", "367d", "-5m", "", 90], ids=repr)
 def test_a_wrong_interval_is_one_line_and_2(call, value):
     code, out, err = call(every=value)
 

@@ -33,12 +33,13 @@ _PATIENCE = 8.0
 class CleanupLifespan:
     """An ASGI application that passes everything on, and cleans up between start and shutdown.
 
-    ``interval`` is a ``timedelta``, a number of seconds, or a text such as ``24h``. If it is not
-    given, TOKENS_CLEANUP_INTERVAL is read whenever it is used. A wrong one raises ValueError.
+    ``interval`` is a ``timedelta``, or a text such as ``24h`` or ``1h30m``. Without it,
+    TOKENS_CLEANUP_INTERVAL counts and is read each time. Raises TypeError or ValueError if the
+    interval is anything else.
     """
 
     def __init__(
-        self, application: Application, *, interval: timedelta | float | str | None = None
+        self, application: Application, *, interval: timedelta | str | None = None
     ) -> None:
         self.application = application
         self.interval = None if interval is None else durations.interval(interval)

@@ -24,7 +24,7 @@ def interval(options: dict[str, Any]) -> timedelta | None:
         return None
     try:
         return durations.interval(options["every"])
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise CommandError(f"--every: {error}", returncode=USAGE) from error
 
 

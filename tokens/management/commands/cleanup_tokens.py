@@ -47,7 +47,7 @@ class Command(BaseCommand):
         questions.add_argument(
             "--every",
             metavar="INTERVAL",
-            help="Go on until stopped, and run whenever it is due: 24h, 1h30m, 12:00:00 or PT24H.",
+            help="Keep going until stopped, and run whenever it is due: 45s, 90m, 24h, 1d, 1h30m.",
         )
         questions.add_argument(
             "--print-schedule",
