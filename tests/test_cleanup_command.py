@@ -5,6 +5,7 @@ import pty
 import re
 import signal
 import subprocess
+import sys
 import termios
 import threading
 from datetime import timedelta
@@ -497,6 +498,15 @@ def test_the_bar_is_shown_on_a_terminal(capfd):
 
     assert (code, out) == (0, "Removed 5 expired entries and 0 expired sessions.\n")
     assert "Removing" in capfd.readouterr().err
+
+
+def test_without_tqdm_there_is_no_bar_and_everything_else_works(capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    add_entries(5)
+    terminal = calling.Terminal()
+    code, out, err = call(batch_size=2, stderr=terminal)
+    assert (code, out) == (0, "Removed 5 expired entries and 0 expired sessions.\n")
+    assert (err, capfd.readouterr().err) == ("", "")
 
 
 @pytest.mark.parametrize(

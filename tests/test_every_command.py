@@ -344,6 +344,6 @@ def test_a_process_whose_output_nobody_reads_any_more_ends_with_one_line():
     assert child.returncode == 1
     assert err == (
         "Cleaning up every second. Stop with Ctrl-C.\n"
-        "CommandError: Nobody reads the output any more: stopped.\n"
+        "CommandError: Output pipe was closed; stopping.\n"
     )
     assert not CleanupRun.objects.exclude(slot=None).exists()

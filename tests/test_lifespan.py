@@ -169,7 +169,7 @@ def test_a_batch_that_hangs_is_left_behind_after_a_while(caplog, monkeypatch):
     assert live(returning, once=hanging.is_set) == (COMPLETE, ENDED)
     [thread] = ours()
     assert thread.daemon
-    assert "still at work 0.1 s after it was asked to stop" in caplog.text
+    assert "still running 0.1 s after it was asked to stop" in caplog.text
     released.set()
 
 

@@ -5,7 +5,7 @@ listeners (``events``), and returns a ``report``. ``backlog`` asks what waits, a
 succeeded last.
 """
 
-from .backlog import BACKLOG_LIMIT, Group, Preview, Status, cutoff, due_in, preview, status
+from .backlog import BACKLOG_LIMIT, TICK, Group, Preview, Status, cutoff, due_in, preview, status
 from .report import CleanupReport
 from .trend import LEFT_LIMIT
 from .work import (
@@ -30,6 +30,7 @@ __all__ = [
     "OUT_OF_TIME",
     "RUNNING_ELSEWHERE",
     "SKIPPED",
+    "TICK",
     "CleanupReport",
     "Group",
     "Outcome",

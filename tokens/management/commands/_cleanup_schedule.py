@@ -4,9 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from tokens.schedule.exit_codes import USAGE
 from tokens.schedule.printed import FUNCTIONS, PIECES, Project
 
-from ..shell import USAGE, answer
+from ..shell import answer
 
 NAMES = ", ".join(PIECES)
 
