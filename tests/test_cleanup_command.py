@@ -340,7 +340,7 @@ def test_if_due_does_nothing_after_a_recent_success():
 def test_another_run_at_work_is_no_failure():
     add_run(ago=timedelta(0), outcome="running", slot=1)
 
-    assert call() == (0, "Another cleanup is at work: nothing done.\n", "")
+    assert call() == (0, "Another cleanup is running: nothing done.\n", "")
     assert json.loads(call(format="json")[1])["skipped"] == "running elsewhere"
 
 

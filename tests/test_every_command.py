@@ -320,7 +320,7 @@ def test_a_process_that_was_killed_in_a_run_is_taken_over():
         child.kill()
 
     with process() as child:
-        wait_until(lambda: "Another cleanup is at work" in child.stderr.readline())
+        wait_until(lambda: "Another cleanup is running" in child.stderr.readline())
         # As if its lease of ten minutes were over.
         CleanupRun.objects.update(heartbeat_at=CleanupRun.objects.get().started_at - HOUR)
         wait_until(lambda: succeeded() >= 1)

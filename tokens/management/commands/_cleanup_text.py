@@ -19,7 +19,7 @@ from tokens.words import count, moment
 
 _SKIPPED = {
     NOT_DUE: "Not due yet: nothing done.",
-    RUNNING_ELSEWHERE: "Another cleanup is at work: nothing done.",
+    RUNNING_ELSEWHERE: "Another cleanup is running: nothing done.",
 }
 
 
