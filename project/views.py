@@ -21,7 +21,7 @@ from tokens.conf import conf
 from tokens.encoder import Encoder
 from tokens.metrics import ChecksCollector, registry
 from tokens.models import CleanupRun
-from tokens.schedule.crontab import installed
+from tokens.schedule import crontab
 
 logger = logging.getLogger(__name__)
 
@@ -124,11 +124,11 @@ def _crontab() -> str | None:
         return cache.get_or_set("project.health.crontab", _crontab_now, timeout=60)
     except Exception:  # Each cache has errors of its own.
         logger.warning("the state of the crontab can't be told", exc_info=True)
-        return installed.State.UNKNOWN.value
+        return crontab.State.UNKNOWN.value
 
 
 def _crontab_now() -> str | None:
-    found = installed.crontab()
+    found = crontab.inspect()
     return found.state.value if found else None
 
 

@@ -4,6 +4,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import termios
 import threading
 from datetime import timedelta
@@ -295,7 +296,7 @@ def test_if_due_does_nothing_after_a_recent_success():
 def test_another_run_at_work_is_no_failure():
     add_run(ago=timedelta(0), outcome="running", slot=1)
 
-    assert call() == (0, "Another cleanup is at work: nothing done.\n", "")
+    assert call() == (0, "Another cleanup is running: nothing done.\n", "")
     assert json.loads(call(format="json")[1])["skipped"] == "running elsewhere"
 
 
@@ -453,6 +454,15 @@ def test_the_bar_is_shown_on_a_terminal(capfd):
 
     assert (code, out) == (0, "Removed 5 expired entries and 0 expired sessions.\n")
     assert "Removing" in capfd.readouterr().err
+
+
+def test_without_tqdm_there_is_no_bar_and_everything_else_works(capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    add_entries(5)
+    terminal = calling.Terminal()
+    code, out, err = call(batch_size=2, stderr=terminal)
+    assert (code, out) == (0, "Removed 5 expired entries and 0 expired sessions.\n")
+    assert (err, capfd.readouterr().err) == ("", "")
 
 
 @pytest.mark.parametrize(

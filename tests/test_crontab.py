@@ -276,7 +276,9 @@ def test_the_real_crontab_is_installed_stale_and_missing_by_turns():
         changes |= {"CRONTAB_PROJECT_NAME": "tokens-test-state"}
         said = manage("cleanup_tokens", "--check", "--format=json", **changes)
         deploy = manage("check", "--deploy", "--tag=security", **changes)
-        found = [n for n in ("W031", "W032", "W033", "W034") if f"tokens.{n}" in deploy.stderr]
+        found = [
+            n for n in ("W031", "W032", "W033", "W034", "W035") if f"tokens.{n}" in deploy.stderr
+        ]
         return json.loads(said.stdout)["crontab"]["state"], found
 
     def crontab(action):

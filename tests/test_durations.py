@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,82 +14,76 @@ SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=n) for n in (1, 60, 3_600, 86_400
         ("45s", 45 * SECOND),
         ("90m", 90 * MINUTE),
         ("24h", DAY),
-        ("24H", DAY),
         ("1d", DAY),
+        ("007d", 7 * DAY),
         ("366d", 366 * DAY),
         ("1h30m", 90 * MINUTE),
         ("1d12h", 36 * HOUR),
-        ("1.5h", 90 * MINUTE),
-        ("12:00:00", 12 * HOUR),
-        ("00:00:01", SECOND),
-        ("1 12:00:00", 36 * HOUR),
-        ("PT24H", DAY),
-        ("P1D", DAY),
-        ("P1DT2H", 26 * HOUR),
+        ("1d2h3m4s", DAY + 2 * HOUR + 3 * MINUTE + 4 * SECOND),
     ],
 )
-def test_a_duration_is_read(text, duration):
+def test_a_duration_is_read(text: str, duration: timedelta) -> None:
     assert durations.parse(text) == duration
     assert durations.interval(text) == duration
 
 
-@pytest.mark.parametrize("text", ["90", "1.5", "9" * 5_000], ids=["90", "1.5", "long"])
-def test_a_number_alone_is_refused_because_nobody_knows_the_unit(text):
-    with pytest.raises(
-        ValueError, match=r"has no unit: is it (90s, 90m or 90h|1.5s, 1.5m or 1.5h)\?$"
-    ):
+@pytest.mark.parametrize("text", ["90", "9" * 5_000], ids=["90", "long"])
+def test_a_number_alone_is_refused_because_nobody_knows_the_unit(text: str) -> None:
+    with pytest.raises(ValueError, match=r"has no unit: is it 90s, 90m or 90h\?$") as error:
         durations.parse(text)
+    assert len(str(error.value)) < 200
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        " ",
-        "h",
-        "soon",
-        "12:30",
-        "-5m",
-        "-PT1H",
-        "1m1h",
-        "1h 30m",
-        "1..5h",
-        "P1Y",
-        "1h\n",
-        "٣h",
-        "9" * 5_000 + "h",
-        "99999999999d",
-        "1:2:3:4",
-        "1e3s",
+        *[
+            "",
+            " ",
+            "h",
+            "soon",
+            "24H",
+            "1.5h",
+            "1.5",
+            "-5m",
+            "1m1h",
+            "1h 30m",
+            "1h1h",
+            "1h\n",
+            "٣h",
+        ],
+        *["12:00:00", "12:30", "PT24H", "P1D", "9" * 5_000 + "h", "999999999d", "1e3s", "²", "٣"],
     ],
     ids=lambda text: repr(text[:12]),
 )
-def test_what_is_no_duration_is_refused_with_examples(text):
-    with pytest.raises(ValueError, match=r"is no duration: write it like 45s, 90m") as error:
+def test_any_other_spelling_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"is not a duration: write it like 45s, 90m, 24h, 1d or 1h30m\.$"
+    ) as error:
         durations.parse(text)
     assert len(str(error.value)) < 200
 
 
-@pytest.mark.parametrize("text", ["0s", "0.9s", "366d1s", "P367D", "-1:00:00", "P", "PT"])
-def test_what_is_too_short_or_too_long_is_refused(text):
-    with pytest.raises(ValueError, match=r"is not from 1 second to 366 days"):
+@pytest.mark.parametrize("text", ["0s", "0d0h0m0s", "366d1s", "367d", "99999999d99999999h"])
+def test_what_is_too_short_or_too_long_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not between 1 second and 366 days\.$"):
         durations.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("value", "duration"), [(DAY, DAY), (90, 90 * SECOND), (1.5, timedelta(milliseconds=1_500))]
-)
-def test_from_python_a_timedelta_or_seconds_will_do(value, duration):
-    assert durations.interval(value) == duration
+@pytest.mark.parametrize("duration", [SECOND, DAY, timedelta(milliseconds=1_500), 366 * DAY])
+def test_from_python_a_timedelta_will_do(duration: timedelta) -> None:
+    assert durations.interval(duration) == duration
 
 
-@pytest.mark.parametrize(
-    "value",
-    [True, None, [1], 0, -1, 0.5, 1e300, float("nan"), float("inf"), timedelta.max, -DAY],
-    ids=repr,
-)
-def test_other_values_are_refused(value):
-    with pytest.raises(ValueError, match=r"is no duration|is not from 1 second to 366 days"):
+@pytest.mark.parametrize("duration", [timedelta(0), SECOND / 2, timedelta.max, -DAY], ids=repr)
+def test_a_timedelta_has_the_same_limits(duration: timedelta) -> None:
+    with pytest.raises(ValueError, match=r"is not between 1 second and 366 days\.$"):
+        durations.interval(duration)
+
+
+@pytest.mark.parametrize("value", [90, 1.5, True, None, [1], float("nan")], ids=repr)
+def test_a_number_of_python_is_refused_because_nobody_knows_the_unit(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^An interval is a timedelta or a text like 24h"):
         durations.interval(value)
 
 
@@ -109,6 +104,8 @@ def test_other_values_are_refused(value):
     ],
     ids=lambda value: str(value),
 )
-def test_a_duration_is_said_in_the_largest_unit_that_divides_it(duration, words, every):
+def test_a_duration_is_said_in_the_largest_unit_that_divides_it(
+    duration: timedelta, words: str, every: str
+) -> None:
     assert durations.words(duration) == words
     assert durations.every(duration) == every

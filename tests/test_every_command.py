@@ -183,7 +183,7 @@ def test_a_signal_in_a_run_ends_it_after_its_batch_with_3(call, monkeypatch, num
 # Wrong input
 
 
-@pytest.mark.parametrize("value", ["90", "soon", "0s", "367d", "-5m", ""], ids=repr)
+@pytest.mark.parametrize("value", ["90", "soon", "0s", "367d", "-5m", "", 90], ids=repr)
 def test_a_wrong_interval_is_one_line_and_2(call, value):
     code, out, err = call(every=value)
 
@@ -320,7 +320,7 @@ def test_a_process_that_was_killed_in_a_run_is_taken_over():
         child.kill()
 
     with process() as child:
-        wait_until(lambda: "Another cleanup is at work" in child.stderr.readline())
+        wait_until(lambda: "Another cleanup is running" in child.stderr.readline())
         # As if its lease of ten minutes were over.
         CleanupRun.objects.update(heartbeat_at=CleanupRun.objects.get().started_at - HOUR)
         wait_until(lambda: succeeded() >= 1)
@@ -344,6 +344,6 @@ def test_a_process_whose_output_nobody_reads_any_more_ends_with_one_line():
     assert child.returncode == 1
     assert err == (
         "Cleaning up every second. Stop with Ctrl-C.\n"
-        "CommandError: Nobody reads the output any more: stopped.\n"
+        "CommandError: Output pipe was closed; stopping.\n"
     )
     assert not CleanupRun.objects.exclude(slot=None).exists()

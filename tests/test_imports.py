@@ -21,7 +21,7 @@ def test_imports_run_one_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "optional", ["django_crontab", "drf_spectacular", "fcntl", "prometheus_client"]
+    "optional", ["django_crontab", "drf_spectacular", "fcntl", "prometheus_client", "tqdm"]
 )
 def test_the_app_works_without_what_is_optional(optional: str) -> None:
     code = f"""

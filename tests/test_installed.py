@@ -9,8 +9,8 @@ import pytest
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 
-from tokens.schedule.crontab import installed
-from tokens.schedule.crontab.installed import State
+from tokens.schedule import crontab
+from tokens.schedule.crontab import State, installed
 
 from . import calling, crontabs
 from .expiring import add_entries
@@ -34,9 +34,9 @@ def show(settings, tmp_path):
 def test_the_line_that_django_crontab_adds_is_installed(show):
     show("MAILTO=ops\n", OTHER, *crontabs.lines())
 
-    found = installed.crontab()
+    found = crontab.inspect()
 
-    assert found == installed.Crontab(State.INSTALLED, getpass.getuser())
+    assert found == crontab.Crontab(State.INSTALLED, getpass.getuser())
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,12 @@ def test_the_line_that_django_crontab_adds_is_installed(show):
 def test_a_line_is_found_that_django_crontab_itself_does_not_know(show, settings, job):
     settings.CRONJOBS = [("1 * * * *", "shop.cron.report"), job]
     show(*crontabs.lines())
-    assert installed.crontab().state is State.INSTALLED
+    assert crontab.inspect().state is State.INSTALLED
 
 
 def test_a_crontab_without_the_line_misses_it(show):
     show(OTHER, *(f"# {line}" for line in crontabs.lines()))
-    assert installed.crontab().state is State.MISSING
+    assert crontab.inspect().state is State.MISSING
 
 
 @pytest.mark.parametrize(
@@ -63,20 +63,20 @@ def test_a_crontab_without_the_line_misses_it(show):
 )
 def test_no_crontab_at_all_misses_it_too(show, says):
     show(says=says, code=1)
-    assert installed.crontab().state is State.MISSING
+    assert crontab.inspect().state is State.MISSING
 
 
 def test_the_line_of_another_project_does_not_count(show, settings):
     show(*crontabs.lines())
     settings.CRONTAB_DJANGO_PROJECT_NAME = "another"
-    assert installed.crontab().state is State.MISSING
+    assert crontab.inspect().state is State.MISSING
 
 
 def test_a_line_of_the_entry_as_it_was_is_stale(show, settings):
     show(*crontabs.lines())
     settings.CRONJOBS = [("8 * * * *", "tokens.schedule.crontab.tick")]
 
-    found = installed.crontab()
+    found = crontab.inspect()
 
     assert found.state is State.STALE
     assert "no longer has" in found.reason
@@ -87,7 +87,7 @@ def test_the_line_of_another_job_of_the_project_is_not_stale(show, settings):
     settings.CRONJOBS = [("1 * * * *", "shop.cron.report")]
     show(*crontabs.lines())
     settings.CRONJOBS = [("1 * * * *", "shop.cron.report"), tick]
-    assert installed.crontab().state is State.MISSING
+    assert crontab.inspect().state is State.MISSING
 
 
 @pytest.mark.parametrize("name", ["CRONTAB_PYTHON_EXECUTABLE", "CRONTAB_DJANGO_MANAGE_PATH"])
@@ -95,7 +95,7 @@ def test_a_line_that_names_what_is_gone_is_stale(show, settings, name, capsys):
     setattr(settings, name, "/srv/releases/41/it")
     show(*crontabs.lines())
 
-    found = installed.crontab()
+    found = crontab.inspect()
 
     assert (found.state, found.reason) == (State.STALE, "/srv/releases/41/it does not exist")
 
@@ -105,31 +105,31 @@ def test_a_line_whose_schedule_was_edited_is_stale(show):
     assert line.startswith("7 * * * * ")
     show(line.replace("7 * * * *", "0 0 31 2 *"))
 
-    found = installed.crontab()
+    found = crontab.inspect()
 
     assert (found.state, found.reason) == (
         State.STALE,
-        "it says 0 0 31 2 * where CRONJOBS says 7 * * * *",
+        "it says 0 0 31 2 *, but CRONJOBS says 7 * * * *",
     )
 
 
 def test_a_line_for_other_settings_is_stale(show, settings):
     show(*crontabs.lines())
     settings.CRONTAB_DJANGO_SETTINGS_MODULE = "shop.settings"
-    assert installed.crontab().reason == "it lacks --settings=shop.settings"
+    assert crontab.inspect().reason == "it lacks --settings=shop.settings"
 
 
 def test_one_good_line_is_enough(show, settings):
     good = crontabs.lines()
     settings.CRONTAB_PYTHON_EXECUTABLE = "/srv/releases/41/it"
     show(*crontabs.lines(), *good)
-    assert installed.crontab().state is State.INSTALLED
+    assert crontab.inspect().state is State.INSTALLED
 
 
 def test_without_a_program_it_is_unknown(settings, tmp_path):
     settings.CRONTAB_EXECUTABLE = str(tmp_path / "crontab")
 
-    found = installed.crontab()
+    found = crontab.inspect()
 
     assert (found.state, found.reason) == (
         State.UNKNOWN,
@@ -140,7 +140,7 @@ def test_without_a_program_it_is_unknown(settings, tmp_path):
 def test_a_crontab_that_is_not_shown_is_unknown(show):
     show(says="You (shop) are not allowed to use this program (crontab)\n", code=1)
 
-    found = installed.crontab()
+    found = crontab.inspect()
 
     assert found.state is State.UNKNOWN
     assert found.reason.endswith("You (shop) are not allowed to use this program (crontab)")
@@ -148,12 +148,12 @@ def test_a_crontab_that_is_not_shown_is_unknown(show):
 
 def test_a_program_that_fails_in_silence_is_unknown(show):
     show(code=7)
-    assert installed.crontab().reason.endswith("crontab -l: exit code 7")
+    assert crontab.inspect().reason.endswith("crontab -l: exit code 7")
 
 
 def test_a_program_that_may_not_be_started_is_unknown(settings, tmp_path):
     settings.CRONTAB_EXECUTABLE = str(tmp_path)
-    found = installed.crontab()
+    found = crontab.inspect()
     assert (found.state, found.reason) == (State.UNKNOWN, f"{tmp_path} -l: Permission denied")
 
 
@@ -163,14 +163,14 @@ def test_a_program_that_hangs_is_unknown(settings, tmp_path, monkeypatch):
     slow.write_text("#!/bin/sh\nexec sleep 30\n")
     slow.chmod(0o755)
     settings.CRONTAB_EXECUTABLE = str(slow)
-    assert installed.crontab().reason == f"{slow} -l did not answer within 0.2 seconds"
+    assert crontab.inspect().reason == f"{slow} -l did not answer within 0.2 seconds"
 
 
 def test_on_windows_it_is_unknown(monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setitem(sys.modules, "pwd", None)
     monkeypatch.setenv("USERNAME", "shop")
-    assert installed.crontab() == installed.Crontab(
+    assert crontab.inspect() == crontab.Crontab(
         State.UNKNOWN, "shop", "there is no crontab on Windows"
     )
 
@@ -181,11 +181,11 @@ def test_the_program_is_found_on_the_path_and_may_have_arguments(
     show(*crontabs.lines())
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     settings.CRONTAB_EXECUTABLE = "crontab"
-    assert installed.crontab().state is State.INSTALLED
+    assert crontab.inspect().state is State.INSTALLED
     settings.CRONTAB_EXECUTABLE = f"env -u NOTHING {tmp_path}/crontab"
-    assert installed.crontab() == installed.Crontab(State.INSTALLED, "NOTHING")
+    assert crontab.inspect() == crontab.Crontab(State.INSTALLED, "NOTHING")
     settings.CRONTAB_EXECUTABLE = "crontab '"
-    assert installed.crontab().reason == "there is no program 'crontab '\"'\"''"
+    assert crontab.inspect().reason == "there is no program 'crontab '\"'\"''"
 
 
 def test_what_is_no_utf8_does_no_harm(settings, tmp_path):
@@ -193,7 +193,7 @@ def test_what_is_no_utf8_does_no_harm(settings, tmp_path):
     odd.write_bytes(b"#!/bin/sh\nprintf '# caf\\351\\n'\n")
     odd.chmod(0o755)
     settings.CRONTAB_EXECUTABLE = str(odd)
-    assert installed.crontab().state is State.MISSING
+    assert crontab.inspect().state is State.MISSING
 
 
 def test_a_user_without_a_name_has_a_number(show, monkeypatch):
@@ -202,18 +202,18 @@ def test_a_user_without_a_name_has_a_number(show, monkeypatch):
 
     monkeypatch.setattr("pwd.getpwuid", unknown)
     show()
-    assert installed.crontab().user == str(os.getuid())
+    assert crontab.inspect().user == str(os.getuid())
 
 
 def test_nobody_asks_where_no_entry_cleans_up(settings):
     settings.CRONTAB_EXECUTABLE = "/no/such/program"
     settings.CRONJOBS = []
-    assert installed.crontab().state is State.UNSCHEDULED
+    assert crontab.inspect().state is State.UNSCHEDULED
 
 
 def test_there_is_no_answer_without_django_crontab(settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_crontab"]
-    assert installed.crontab() is None
+    assert crontab.inspect() is None
 
 
 # What ``cleanup_tokens --check`` makes of it
@@ -252,7 +252,7 @@ def test_the_check_shows_it_and_fails_not_for_it(each, tmp_path):
         "installed": [f"Crontab: installed (user {me})"],
         "missing": [f"Crontab: missing (user {me})", repair],
         "stale": [
-            f"Crontab: stale (user {me}; it is of an entry that CRONJOBS no longer has)",
+            f"Crontab: stale (user {me}; it belongs to an entry that CRONJOBS no longer has)",
             repair,
         ],
         "unknown": [f"Crontab: unknown (user {me}; {tmp_path}/crontab -l: not allowed)"],
@@ -318,7 +318,7 @@ def test_health_tells_it_to_anybody_without_names_and_paths(each, client):
 @pytest.mark.usefixtures("empty_cache")
 def test_health_asks_once_a_minute(client, monkeypatch, time_machine):
     asked = []
-    monkeypatch.setattr(installed, "crontab", lambda: asked.append(1))
+    monkeypatch.setattr(crontab, "inspect", lambda: asked.append(1))
     time_machine.move_to("2030-01-01T00:00:00Z", tick=False)
     for _ in range(5):
         assert client.get("/health/").json()["cleanup"]["crontab"] is None
@@ -336,7 +336,7 @@ def test_health_answers_where_this_fails(client, monkeypatch, fails, caplog):
         raise ConnectionError("gone")
 
     monkeypatch.setattr(
-        *((installed, "crontab") if fails == "asking" else (LocMemCache, "get")), fail
+        *((crontab, "inspect") if fails == "asking" else (LocMemCache, "get")), fail
     )
     answer = client.get("/health/")
     assert (answer.status_code, answer.json()["cleanup"]["crontab"]) == (200, "unknown")

@@ -114,8 +114,8 @@ def test_it_starts_with_the_server_and_stops_with_it(caplog, runs):
 
 @pytest.mark.parametrize(
     ("interval", "words"),
-    [("90m", "every 90 minutes"), (45, "every 45 seconds"), (2 * HOUR, "every 2 hours")],
-    ids=["text", "seconds", "timedelta"],
+    [("90m", "every 90 minutes"), (2 * HOUR, "every 2 hours")],
+    ids=["text", "timedelta"],
 )
 def test_the_interval_may_be_given(caplog, runs, interval, words):
     caplog.set_level(logging.INFO, "tokens")
@@ -130,9 +130,15 @@ def test_the_interval_may_be_given(caplog, runs, interval, words):
     assert f"Token cleanup task started. Will run {words}." in caplog.messages
 
 
-@pytest.mark.parametrize("interval", ["soon", "24", 0, -1, True, HOUR * 0, [HOUR]], ids=repr)
+@pytest.mark.parametrize("interval", ["soon", "24", HOUR * 0], ids=repr)
 def test_a_wrong_interval_is_an_error_at_once(interval):
-    with pytest.raises(ValueError, match=r"is no duration|has no unit|is not from 1 second"):
+    with pytest.raises(ValueError, match=r"is not a duration|has no unit|is not between 1 second"):
+        CleanupLifespan(returning, interval=interval)
+
+
+@pytest.mark.parametrize("interval", [0, 3600, 0.5, True, [HOUR]], ids=repr)
+def test_a_number_without_a_unit_is_an_error_at_once(interval):
+    with pytest.raises(TypeError, match=r"An interval is a timedelta or a text like 24h"):
         CleanupLifespan(returning, interval=interval)
 
 
@@ -163,7 +169,7 @@ def test_a_batch_that_hangs_is_left_behind_after_a_while(caplog, monkeypatch):
     assert live(returning, once=hanging.is_set) == (COMPLETE, ENDED)
     [thread] = ours()
     assert thread.daemon
-    assert "still at work 0.1 s after it was asked to stop" in caplog.text
+    assert "still running 0.1 s after it was asked to stop" in caplog.text
     released.set()
 
 

@@ -1,9 +1,8 @@
-"""What is printed, quoted for its format. ``test_schedulers`` runs it with the real tools.
+"""What is printed, quoted for its format. ``test_crontab`` runs a line with the real cron.
 
 Nothing here is marked to use a database, so printing that asked one would fail.
 """
 
-import ast
 import io
 import json
 import os
@@ -15,16 +14,15 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import kubernetes_validate
 import pytest
-import yaml
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from project.settings import BASE_DIR
-from tokens.schedule.printed import PIECES, Project
+from tokens.schedule.printed import PAGES, PIECES, Project
 
-from .processes import command, wait_until
+from .processes import command
+from .snippets import FOLDER
 
 NASTY = [
     'it\'s 100% "mine"',
@@ -35,8 +33,6 @@ NASTY = [
     "-v",
 ]
 NAMES = list(PIECES)
-IN_AN_IMAGE = ["kubernetes", "docker"]
-PYTHON = ["celery", "apscheduler", "django-q2", "huey"]
 
 # Stands for the interpreter: writes down where it runs and what it was given.
 RECORDER = """\
@@ -74,13 +70,8 @@ def nasty(request, tmp_path):
         directory=str(directory),
         settings="shop.settings",
         user="root",
-        database=request.param,
+        options=(f"--database={request.param}",),
     )
-
-
-def expanded(text):
-    """Return the text as it comes out where ``$$`` is a ``$``, and variables have no value."""
-    return re.sub(r"\$(.?)", lambda found: "$" if found[1] == "$" else "", text)
 
 
 def recorded(path):
@@ -96,28 +87,18 @@ def test_it_prints_the_piece_and_nothing_else(name, capfd):
 
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
-    assert "See that it works" in text
+    assert re.search("(Try|Check) it", text)
     assert "TOKENS_CLEANUP_INTERVAL" in text
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in [*IN_AN_IMAGE, *PYTHON]])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_piece_names_this_project(name):
     text = printed(name)
 
     assert sys.executable in text
     assert str(BASE_DIR / "manage.py") in text
     assert os.environ["DJANGO_SETTINGS_MODULE"] in text
-
-
-@pytest.mark.parametrize("name", IN_AN_IMAGE)
-def test_a_piece_for_an_image_names_nothing_of_this_machine(name):
-    text = printed(name)
-
-    assert str(BASE_DIR) not in text
-    assert sys.executable not in text
-    assert os.environ["DJANGO_SETTINGS_MODULE"] in text
-    assert "image: YOUR-IMAGE:TAG  # <-" in text
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,12 +144,26 @@ SHOP = Project(
 @pytest.mark.parametrize("name", NAMES)
 def test_its_page_shows_what_is_printed(name):
     page = "cron" if name in ("crontab", "cron.d") else name
-    text = (BASE_DIR / "docs" / "howto" / "schedule" / f"{page}.md").read_text()
+    text = (FOLDER / f"{page}.md").read_text()
 
     assert f"\n{PIECES[name](SHOP)}```\n" in text
     assert f"--print-schedule {name}" in text
-    headings = ["Set it up", "See that it works", "Watch it", "When it does not work"]
-    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == headings
+
+
+@pytest.mark.parametrize(
+    "page", sorted(FOLDER.glob("*.md"), key=lambda path: path.name), ids=lambda path: path.stem
+)
+def test_the_pages_are_built_alike(page):
+    headings = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
+    if page.stem != "README":
+        assert headings == [
+            "Set it up",
+            "See that it works",
+            "Watch it",
+            "When it does not work",
+        ]
+    else:
+        assert "Print it, paste it" in headings
 
 
 # What it refuses
@@ -178,20 +173,36 @@ def test_its_page_shows_what_is_printed(name):
 def test_an_unknown_name_is_answered_by_the_known_ones(name):
     assert refused(print_schedule=name) == (
         2,
-        "--print-schedule must be one of crontab, cron.d, systemd, kubernetes, windows, celery,"
-        f" apscheduler, django-q2, huey, docker, not {name!r}.",
+        f"--print-schedule must be one of crontab, cron.d, systemd, windows, not {name!r}.",
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["celery", "huey", "django-q2", "apscheduler", "docker", "kubernetes"]
+)
+def test_a_scheduler_with_a_snippet_is_answered_by_its_page(name):
+    page = f"docs/howto/schedule/{name}.md"
+    assert refused(print_schedule=name) == (
+        2,
+        "--print-schedule prints crontab, cron.d, systemd, windows."
+        f" For {name}, copy the snippet in {page}.",
+    )
+    assert (BASE_DIR / page).exists()
+
+
+def test_nothing_is_both_printed_and_a_snippet():
+    assert not set(PIECES) & set(PAGES)
 
 
 @pytest.mark.parametrize("other", ["--dry-run", "--check"])
 def test_it_goes_with_no_other_question(other):
-    _, message = refused("--print-schedule", "huey", other)
+    _, message = refused("--print-schedule", "systemd", other)
 
     assert "not allowed with argument" in message
 
 
 def test_an_unknown_database_is_refused():
-    code, message = refused(print_schedule="huey", database="nowhere")
+    code, message = refused(print_schedule="systemd", database="nowhere")
 
     assert (code, message[:32]) == (2, "There is no database 'nowhere' i")
 
@@ -223,7 +234,7 @@ def test_the_project_is_where_manage_py_is(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["src/manage.py", "cleanup_tokens"])
 
-    project = Project.here(database=None)
+    project = Project.here()
 
     assert project.directory == str(tmp_path / "src")
     assert project.manage == (str(tmp_path / "src" / "manage.py"),)
@@ -239,7 +250,7 @@ def test_a_release_behind_a_link_is_named_by_the_link(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["manage.py"])
     monkeypatch.setattr(sys, "executable", str(release / "venv" / "bin" / "python"))
 
-    project = Project.here(database=None)
+    project = Project.here()
 
     assert project.directory == str(current)
     assert project.command[:2] == [f"{current}/venv/bin/python", f"{current}/manage.py"]
@@ -252,7 +263,7 @@ def test_a_stale_pwd_is_not_believed(monkeypatch, tmp_path):
     (tmp_path / "manage.py").touch()
     monkeypatch.setattr(sys, "argv", ["manage.py"])
 
-    assert Project.here(database=None).directory == str(tmp_path)
+    assert Project.here().directory == str(tmp_path)
 
 
 @pytest.mark.parametrize("module", ["shop_nowhere/settings.py", "shop_nowhere.py"])
@@ -265,7 +276,7 @@ def test_without_a_manage_py_it_is_called_through_django(monkeypatch, tmp_path, 
     monkeypatch.chdir("/")
     monkeypatch.setattr(sys, "argv", ["/usr/bin/django-admin"])
 
-    project = Project.here(database=None)
+    project = Project.here()
 
     assert project.command[:4] == [sys.executable, "-m", "django", "cleanup_tokens"]
     assert project.directory == str(tmp_path)
@@ -277,16 +288,16 @@ def test_settings_from_nowhere_are_refused(monkeypatch):
 
     assert refused(print_schedule="systemd") == (
         2,
-        "Nobody can tell where nowhere_at_all.settings is imported from: call manage.py of the"
-        " project.",
+        "Can't find out where nowhere_at_all.settings is imported from: use the project's"
+        " manage.py.",
     )
 
 
 # Options that are given with it
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in PYTHON])
-def test_a_piece_that_calls_the_command_passes_its_options_on(name):
+@pytest.mark.parametrize("name", NAMES)
+def test_a_piece_passes_the_options_on(name):
     given = {"max_seconds": "600", "pause": "0.5", "batch_size": "100"}
 
     text = printed(name, metrics_file="/var/lib/my metrics/tokens.prom", **given)
@@ -294,18 +305,6 @@ def test_a_piece_that_calls_the_command_passes_its_options_on(name):
     for word in ("--max-seconds=600", "--pause=0.5", "--batch-size=100"):
         assert word in text
     assert "--metrics-file=/var/lib/my metrics/tokens.prom" in text
-
-
-@pytest.mark.parametrize("name", PYTHON)
-def test_a_piece_that_calls_a_function_takes_only_the_time(name):
-    text = printed(name, max_seconds="600")
-
-    assert "max_seconds" in text
-    assert "600.0" in text
-    assert refused(print_schedule=name, pause="1") == (
-        2,
-        f"--print-schedule {name} calls a function, which takes no --pause.",
-    )
 
 
 def test_a_wrong_option_is_refused_before_anything_is_printed():
@@ -380,24 +379,12 @@ def test_systemd_accepts_the_units_and_finds_the_program(nasty, tmp_path):
 
 @needs_systemd_analyze
 def test_systemd_accepts_the_units_of_this_project_and_would_tell_if_not(tmp_path):
-    files = _units(Project.here(database=None), tmp_path)
+    files = _units(Project.here(), tmp_path)
     assert (_verify(files).returncode, _verify(files).stderr) == (0, "")
 
     service = files["tokens-cleanup.service"]
     service.write_text(service.read_text().replace("Nice=10", "Nice=nicely"))
     assert "nicely" in _verify(files).stderr
-
-
-def test_the_manifest_of_kubernetes_fits_its_schema(nasty):
-    manifest = yaml.safe_load(PIECES["kubernetes"](nasty))
-
-    kubernetes_validate.validate(manifest, "1.33", strict=True)
-    spec = manifest["spec"]
-    assert (spec["schedule"], spec["concurrencyPolicy"]) == ("7 * * * *", "Forbid")
-    [container] = spec["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    words = [expanded(word) for word in container["command"]]
-    assert words == ["python", "manage.py", *nasty.options]
-    assert container["env"] == [{"name": "DJANGO_SETTINGS_MODULE", "value": "shop.settings"}]
 
 
 def test_the_task_of_windows_is_ascii_and_names_the_program_word_for_word(nasty):
@@ -410,101 +397,3 @@ def test_the_task_of_windows_is_ascii_and_names_the_program_word_for_word(nasty)
     program, arguments, directory = (child.text for child in action)
     assert (program, directory) == (nasty.python, nasty.directory)
     assert arguments == subprocess.list2cmdline(nasty.quiet_command[1:])
-
-
-@pytest.mark.parametrize("name", PYTHON)
-def test_python_pieces_name_the_database_word_for_word(nasty, name):
-    tree = ast.parse(PIECES[name](nasty))
-    values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-
-    if name == "django-q2":  # It keeps the arguments as text.
-        [kwargs] = [value for value in values if "trigger=" in str(value)]
-        tree = ast.parse(f"f({kwargs})")
-        values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
-    assert nasty.database in values
-
-
-# The loop of Docker
-
-
-def _loop(project):
-    [service] = yaml.safe_load(PIECES["docker"](project))["services"].values()
-    command = [expanded(word) for word in [*service["entrypoint"], *service["command"]]]
-    return service, command
-
-
-@pytest.fixture
-def container(tmp_path):
-    """Starts the loop with programs of ours as ``python`` and ``sleep``; return its process."""
-    started = []
-
-    def start(project, *, python, sleep):
-        programs = tmp_path / "bin"
-        programs.mkdir()
-        for name, script in (("python", python), ("sleep", sleep)):
-            (programs / name).write_text(script)
-            (programs / name).chmod(0o755)
-        process = subprocess.Popen(
-            _loop(project)[1],
-            env={"PATH": f"{programs}:{os.environ['PATH']}", "RECORD": str(tmp_path / "record")},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def test_the_loop_reaches_the_program_word_for_word(nasty, tmp_path, container):
-    record = tmp_path / "record"
-    process = container(nasty, python=RECORDER, sleep="#!/bin/sh\nkill $PPID\n")
-
-    assert process.wait(30) == 0
-    assert recorded(record)[1:] == ["manage.py", *nasty.options]
-    service, _ = _loop(nasty)
-    assert [expanded(word) for word in service["healthcheck"]["test"]] == [
-        *["CMD", "python", "manage.py", "cleanup_tokens", "--check", "-v0"],
-        f"--database={nasty.database}",
-    ]
-
-
-def test_the_loop_goes_on_after_a_failure(tmp_path, container):
-    python = '#!/bin/sh\necho x >> "$RECORD"\nexit 1\n'
-    container(Project.here(database=None), python=python, sleep="#!/bin/sh\n")
-
-    record = tmp_path / "record"
-    wait_until(lambda: record.exists() and len(recorded(record)) > 2)
-
-
-@pytest.mark.parametrize(("code", "rest"), [(0, "3600"), (3, "3600"), (1, "60")])
-def test_the_loop_rests_for_an_hour_and_after_a_failure_for_a_minute(
-    tmp_path, container, code, rest
-):
-    sleep = '#!/bin/sh\necho "$1" > "$RECORD"\nkill $PPID\n'
-    project = Project.here(database=None)
-
-    assert container(project, python=f"#!/bin/sh\nexit {code}\n", sleep=sleep).wait(30) == 0
-    assert recorded(tmp_path / "record") == [rest]
-    assert _loop(project)[0]["healthcheck"]["start_interval"] == "30s"
-
-
-def test_stopping_the_loop_lets_the_run_end_by_itself(tmp_path, container):
-    record = tmp_path / "record"
-    python = """\
-#!/bin/sh
-trap 'echo stopped >> "$RECORD"; exit 3' TERM
-echo started >> "$RECORD"
-while :; do /bin/sleep 0.1; done
-"""
-    process = container(Project.here(database=None), python=python, sleep="#!/bin/sh\nexit 1\n")
-    wait_until(record.exists)
-
-    process.terminate()
-
-    assert process.wait(30) == 0
-    assert recorded(record) == ["started", "stopped"]
-    assert process.stderr.read() == ""

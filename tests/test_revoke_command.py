@@ -317,7 +317,7 @@ def test_a_database_that_fails_is_answered_by_one_line(user, options, monkeypatc
     assert (code, out) == (1, "")
     assert err == (
         "The database 'default' can't be used (OperationalError: disk full)."
-        " Is it running, and migrated?"
+        " Is it running, writable and migrated?"
     )
 
 

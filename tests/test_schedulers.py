@@ -1,9 +1,8 @@
-"""The schedulers run what is printed for them, with only the time shortened.
+"""The schedulers run the snippets of their pages, with only the time shortened.
 
 cron's turn comes in ``test_crontab``, which waits for the daemon anyway.
 """
 
-import io
 import json
 import os
 import pickle
@@ -14,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command
 from django.db import OperationalError, connection
 
 from project.settings import BASE_DIR
@@ -25,6 +23,7 @@ from tokens.schedule import task
 
 from .expiring import add_entries, add_run
 from .processes import command, environment, wait_until
+from .snippets import snippet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -118,7 +117,7 @@ def test_the_task_of_celery_fails_when_the_run_does(report):
 
 
 class Paste:
-    """A folder in which the printed pieces are pasted, and tools run."""
+    """A folder in which the snippets are pasted, and tools run."""
 
     def __init__(self, folder):
         self.folder, self._processes = folder, []
@@ -184,21 +183,11 @@ def paste(tmp_path):
     paste.stop()
 
 
-@pytest.fixture
-def printed(monkeypatch):
-    """Prints a piece for the settings that it is pasted into, with the time shortened."""
-
-    def make(name, *, time, soon):
-        out = io.StringIO()
-        call_command("cleanup_tokens", print_schedule=name, stdout=out)
-        text = out.getvalue()
-        assert text.count(time) == 1
-        return text.replace(time, soon)
-
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "pasted_settings")
-    # Prints as manage.py would, because nothing can be imported from the folder yet.
-    monkeypatch.setattr("sys.argv", [str(BASE_DIR / "manage.py"), "cleanup_tokens"])
-    return make
+def soon(page, beginning, *, time, instead):
+    """Return the Python snippet of a page with the time shortened."""
+    text = snippet(page, language="python", beginning=beginning)
+    assert text.count(time) == 1
+    return text.replace(time, instead)
 
 
 def wait_for_a_run(output, *, trigger):
@@ -212,8 +201,8 @@ def wait_for_a_run(output, *, trigger):
     assert not BlacklistEntry.objects.exists()
 
 
-def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste, printed):
-    piece = printed("celery", time="crontab(minute=7)", soon="1.0")
+def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste):
+    piece = soon("celery", "from celery.schedules", time="crontab(minute=7)", instead="1.0")
     paste.settings(
         piece,
         'CELERY_BROKER_URL = "filesystem://"',
@@ -247,9 +236,9 @@ def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste, printed):
     assert "raised unexpected: OperationalError(" in bad.read_text()
 
 
-def test_apscheduler_runs_it_and_sees_when_it_fails(paste, printed):
+def test_apscheduler_runs_it_and_sees_when_it_fails(paste):
     paste.settings()
-    piece = printed("apscheduler", time="minute=7", soon='second="*"')
+    piece = soon("apscheduler", "import os", time="minute=7", instead='second="*"')
     paste.write("cleanup_scheduler.py", piece)
     add_entries(3)
 
@@ -263,13 +252,14 @@ def test_apscheduler_runs_it_and_sees_when_it_fails(paste, printed):
     assert good.read_text() == ""
 
 
-def test_huey_runs_it_and_sees_when_it_fails(paste, printed):
+def test_huey_runs_it_and_sees_when_it_fails(paste):
     paste.settings(
         'INSTALLED_APPS += ["huey.contrib.djhuey", "pasted"]',
         'HUEY = {"huey_class": "huey.MemoryHuey", "immediate": False}',
     )
     paste.write("pasted/__init__.py")
-    paste.write("pasted/tasks.py", printed("huey", time='minute="7"', soon='minute="*"'))
+    piece = soon("huey", "from huey", time='minute="7"', instead='minute="*"')
+    paste.write("pasted/tasks.py", piece)
     add_entries(3)
 
     good = paste.start(*command("run_huey"))
@@ -281,7 +271,7 @@ def test_huey_runs_it_and_sees_when_it_fails(paste, printed):
     assert "Unhandled" not in good.read_text()
 
 
-def test_django_q2_runs_it_and_sees_when_it_fails(paste, printed):
+def test_django_q2_runs_it_and_sees_when_it_fails(paste):
     paste.settings(
         'INSTALLED_APPS += ["django_q"]',
         # It looks at its schedules when 30 seconds of guarding are over: at once, this way.
@@ -290,7 +280,7 @@ def test_django_q2_runs_it_and_sees_when_it_fails(paste, printed):
     )
     paste.manage("migrate", "django_q", "-v0")
     try:
-        piece = printed("django-q2", time="HOURLY", soon="MINUTES")
+        piece = soon("django-q2", "from django_q", time="HOURLY", instead="MINUTES")
         paste.manage("shell", "-v0", input=piece)
         paste.manage("shell", "-v0", input=piece)
         # A second one, which fails as a run would that finds no such database.

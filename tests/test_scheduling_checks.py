@@ -9,6 +9,7 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 
 from tokens.checks import scheduling
+from tokens.schedule.crontab import config
 
 from . import crontabs
 from .processes import manage
@@ -223,7 +224,7 @@ def test_W029_a_path_that_breaks_the_line(
 
 def test_W029_no_manage_py_at_all(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     del settings.CRONTAB_DJANGO_MANAGE_PATH
-    monkeypatch.setattr(scheduling.cronjobs, "find_spec", lambda name: None)
+    monkeypatch.setattr(config, "find_spec", lambda name: None)
     assert ids() == ["tokens.W029"]
 
 
@@ -254,13 +255,13 @@ def test_W034_the_line_is_stale(show: Any, settings: Any) -> None:
     assert (ids(), ids(deploy=False)) == (["tokens.W034"], [])
 
 
-def test_W034_a_line_is_left_over(show: Any, settings: Any) -> None:
+def test_W035_a_line_is_left_over(show: Any, settings: Any) -> None:
     left = crontabs.lines()
     settings.CRONJOBS = [("8 * * * *", TICK)]
     show(*left, *crontabs.lines())
     (message,) = scheduling.check_crontab()
-    assert "CRONJOBS no longer has" in message.msg
-    assert ids() == ["tokens.W034"]
+    assert "no longer in CRONJOBS" in message.msg
+    assert (ids(), ids(deploy=False)) == (["tokens.W035"], [])
 
 
 def test_nothing_is_said_without_django_crontab(settings: Any) -> None:

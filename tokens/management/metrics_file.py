@@ -7,18 +7,18 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
-from .shell import FAILED, USAGE
+from ..schedule.exit_codes import FAILED, USAGE
 
 
 @contextmanager
 def written(
     command: BaseCommand, path: str | None, *, using: str
 ) -> Iterator[Callable[[], object]]:
-    """Write the metrics to ``path`` at the end, however that comes about.
+    """Write the metrics to ``path`` when the command ends, even if it fails.
 
-    Gives a function that writes them before, for a command that goes on. If it can't, it says so
-    on standard error. Raises CommandError before anything else is done if no file can be written
-    there, and at the end if none was.
+    Gives a function that writes them earlier, for a command that keeps going; that one reports a
+    failure to standard error. Raises CommandError at the start if no file can be written there,
+    and at the end if writing failed.
     """
     if path is None:
         yield lambda: None
@@ -41,7 +41,7 @@ def written(
     try:
         yield write
     except BaseException:
-        write()  # Its exit code matters more, whatever becomes of the file.
+        write()  # The command's own exit code matters more than the file.
         raise
     try:
         write_textfile(path, using=using)
@@ -58,7 +58,7 @@ def _check(path: str) -> None:
     elif not path.endswith(".prom"):
         problem = f"node_exporter reads only files whose names end in .prom, not {path!r}."
     elif not os.access(directory, os.W_OK):
-        problem = f"nobody may write into {str(directory)!r} as this user."
+        problem = f"this user may not write to {str(directory)!r}."
     else:
         return
     raise CommandError(f"--metrics-file: {problem}", returncode=USAGE)

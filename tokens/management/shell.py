@@ -1,21 +1,21 @@
-"""What the commands share: exit codes, the database, the answer, the question, the bar."""
+"""What the commands share: the database, the answer, the question, the progress bar."""
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import Error, connections
 
-from .. import blacklist
+from .. import blacklist, retry
 from ..encoder import Encoder
-
-FAILED, USAGE = 1, 2
+from ..schedule.exit_codes import FAILED, USAGE
 
 
 def add_common_arguments(parser: CommandParser) -> None:
-    """Add what ``database``, ``answer`` and ``shows_progress`` go by."""
+    """Add the options that ``database``, ``answer`` and ``progress`` read."""
     parser.add_argument(
         "--database", metavar="ALIAS", help="Default: where the blacklist is written."
     )
@@ -34,6 +34,19 @@ def database(options: dict[str, Any]) -> str:
     return using
 
 
+@contextmanager
+def database_errors_told(using: str) -> Iterator[None]:
+    """Turn an error of the database into a CommandError that names the database."""
+    try:
+        yield
+    except Error as error:
+        raise CommandError(
+            f"The database {using!r} can't be used ({retry.describe(error)})."
+            " Is it running, writable and migrated?",
+            returncode=FAILED,
+        ) from error
+
+
 def answer(
     command: BaseCommand, facts: dict[str, Any], lines: Iterable[str], options: dict[str, Any]
 ) -> None:
@@ -45,10 +58,25 @@ def answer(
     command.stdout.write("\n".join(lines))
 
 
-def shows_progress(command: BaseCommand, options: dict[str, Any]) -> bool:
-    """Return whether a progress bar is wanted, and somebody there to see it."""
+@contextmanager
+def progress(
+    command: BaseCommand, options: dict[str, Any], *, verb: str, total: Callable[[], int | None]
+) -> Iterator[Callable[[int], object]]:
+    """Show a progress bar on a terminal; give the function that moves it by a number of rows.
+
+    ``total`` is called only if a bar is shown. Without tqdm there is none.
+    """
     wanted = options["verbosity"] > 0 and options["format"] == "text"
-    return wanted and not options["no_progress"] and command.stderr.isatty()
+    if not (wanted and not options["no_progress"] and command.stderr.isatty()):
+        yield lambda _rows: None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:  # It comes with the extra "progress".
+        yield lambda _rows: None
+        return
+    with tqdm(total=total(), unit=" rows", desc=verb, leave=False) as bar:
+        yield bar.update
 
 
 def confirm(command: BaseCommand, question: str) -> None:
@@ -70,8 +98,3 @@ def confirm(command: BaseCommand, question: str) -> None:
         said = ""
     if said.strip().lower() not in ("y", "yes"):
         raise CommandError("Nothing was changed.", returncode=FAILED)
-
-
-def count(number: int, one: str, many: str) -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {one if number == 1 else many}"

@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import CommandError
 
-from .shell import USAGE
+from ..schedule.exit_codes import USAGE
 
 
 def find_user(text: str, *, using: str) -> AbstractBaseUser:

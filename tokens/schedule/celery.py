@@ -1,6 +1,6 @@
-"""For Celery: ``CELERY_IMPORTS = ["tokens.schedule.celery"]`` makes the task known to the workers.
+"""For Celery: with ``CELERY_IMPORTS = ["tokens.schedule.celery"]`` the workers know the task.
 
-Not called ``tasks``, or every Celery and Huey would find it unasked.
+This module is not called ``tasks``, because any Celery or Huey would then import it unasked.
 """
 
 from typing import Any

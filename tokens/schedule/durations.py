@@ -3,65 +3,58 @@
 import re
 from datetime import timedelta
 
-from django.utils.dateparse import parse_duration
+from .. import words as in_words
 
 LEAST, MOST = timedelta(seconds=1), timedelta(days=366)
 
-# The order and the meaning of ISO 8601, without its P and T.
-_N = r"[0-9]+(?:\.[0-9]+)?"
-_UNITS = re.compile(rf"({_N}d)?((?:{_N}h)?(?:{_N}m)?(?:{_N}s)?)", re.IGNORECASE)
-
-_SECONDS = {"day": 86_400, "hour": 3_600, "minute": 60}
+# Eight digits are enough for MOST in seconds, and too few to overflow in days.
+_N = "([0-9]{1,8})"
+_DURATION = re.compile(rf"(?:{_N}d)?(?:{_N}h)?(?:{_N}m)?(?:{_N}s)?")
+_IN_SECONDS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
 
 
 def parse(text: str) -> timedelta:
-    """Return the duration that is written as ``1h30m``, as ``HH:MM:SS`` or in ISO 8601.
+    """Return the duration written as whole days, hours, minutes and seconds: ``24h``, ``1h30m``.
 
-    Raises ValueError, with a message for people, if it is none or not from 1 second to 366 days.
-    A number alone is none: nobody can tell whether seconds or hours are meant.
+    Raises ValueError, with a message for people, if the text is not a duration, has no unit, or is
+    not between 1 second and 366 days.
     """
-    if re.fullmatch(_N, text):
+    if text.isascii() and text.isdecimal():
         n = text if len(text) < 10 else "90"
         raise ValueError(f"{_short(text)} has no unit: is it {n}s, {n}m or {n}h?")
-    units = _UNITS.fullmatch(text)
-    if not text or not (units or text.startswith("P") or text.count(":") == 2):
-        raise _no_duration(text)
-    try:
-        found = parse_duration(f"P{units[1] or ''}T{units[2]}".upper() if units else text)
-    except (ValueError, OverflowError):
-        found = None
-    if found is None:
-        raise _no_duration(text)
-    return _within_limits(found, text)
+    found = _DURATION.fullmatch(text)
+    if not text or not found:
+        raise ValueError(
+            f"{_short(text)} is not a duration: write it like 45s, 90m, 24h, 1d or 1h30m."
+        )
+    numbers = (int(number or 0) for number in found.groups())
+    seconds = sum(n * size for n, size in zip(numbers, _IN_SECONDS.values(), strict=True))
+    return _within_limits(timedelta(seconds=seconds), text)
 
 
-def interval(value: timedelta | float | str) -> timedelta:
-    """Return the duration that a ``timedelta``, a number of seconds or a text stands for.
+def interval(value: timedelta | str) -> timedelta:
+    """Return ``value``, or the duration that it spells.
 
-    Raises ValueError as ``parse`` does.
+    Raises ValueError as ``parse`` does, and TypeError for anything else: a number says nothing
+    about its unit.
     """
     if isinstance(value, str):
         return parse(value)
     if isinstance(value, timedelta):
         return _within_limits(value, str(value))
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _no_duration(value)
-    try:
-        return _within_limits(timedelta(seconds=value), f"{value} seconds")
-    except (ValueError, OverflowError):
-        raise _out_of_limits(f"{value} seconds") from None
+    raise TypeError(f"An interval is a timedelta or a text like 24h or 1h30m, not {value!r}.")
 
 
 def words(duration: timedelta) -> str:
     """Return "24 hours" or "1 minute": the duration in the largest unit that divides it.
 
-    A day is 24 hours; days are counted from two on.
+    One day is "24 hours"; from two on, days are counted.
     """
     seconds = duration.total_seconds()
-    for unit, size in _SECONDS.items():
+    for unit, size in _IN_SECONDS.items():
         if seconds and seconds % size == 0 and (unit != "day" or seconds > size):
-            return _count(seconds / size, unit)
-    return _count(seconds, "second")
+            return in_words.count(seconds / size, unit)
+    return in_words.count(seconds, "second")
 
 
 def every(duration: timedelta) -> str:
@@ -69,23 +62,10 @@ def every(duration: timedelta) -> str:
     return f"every {words(duration).removeprefix('1 ')}"
 
 
-def _count(number: float, unit: str) -> str:
-    return f"{number:,.15g} {unit if number == 1 else unit + 's'}"
-
-
 def _within_limits(duration: timedelta, said: str) -> timedelta:
     if not LEAST <= duration <= MOST:
-        raise _out_of_limits(said)
+        raise ValueError(f"{_short(said)} is not between 1 second and 366 days.")
     return duration
-
-
-def _out_of_limits(said: str) -> ValueError:
-    return ValueError(f"{_short(said)} is not from 1 second to 366 days.")
-
-
-def _no_duration(value: object) -> ValueError:
-    examples = "45s, 90m, 24h, 1d, 1h30m, 12:00:00 or PT24H"
-    return ValueError(f"{_short(str(value))} is no duration: write it like {examples}.")
 
 
 def _short(text: str) -> str:

@@ -1,10 +1,10 @@
 """The cleanup in an ASGI server: ``application = CleanupLifespan(get_asgi_application())``.
 
-The server says when it starts and stops, by the ``lifespan`` protocol of ASGI. Django takes no part
-in it, so this does, around the application that it wraps. The cleanup runs in a thread of its own
-and blocks no request. Where several processes serve, all of them ask and one cleans up.
+An ASGI server announces its start and stop through the ``lifespan`` protocol. Django does not
+implement it, so this wrapper does. The cleanup runs in its own thread and blocks no request. If
+several processes serve, all of them ask whether it is due, and one cleans up.
 
-Models are imported when the server starts, so that this can be imported before ``django.setup()``.
+Models are imported when the server starts, so this can be imported before ``django.setup()``.
 """
 
 import asyncio
@@ -26,19 +26,20 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 logger = logging.getLogger("tokens")
 
-# Seconds that a stopping server waits for the batch under way. Containers are given 10 to stop.
+# Seconds that a stopping server waits for the current batch. Containers get 10 to stop.
 _PATIENCE = 8.0
 
 
 class CleanupLifespan:
-    """An ASGI application that passes everything on, and cleans up between start and shutdown.
+    """An ASGI application that wraps another one, and cleans up between startup and shutdown.
 
-    ``interval`` is a ``timedelta``, a number of seconds, or a text such as ``24h``. If it is not
-    given, TOKENS_CLEANUP_INTERVAL is read whenever it is used. A wrong one raises ValueError.
+    ``interval`` is a ``timedelta``, or a text such as ``24h`` or ``1h30m``. Without it,
+    TOKENS_CLEANUP_INTERVAL counts and is read each time. Raises TypeError or ValueError if the
+    interval is anything else.
     """
 
     def __init__(
-        self, application: Application, *, interval: timedelta | float | str | None = None
+        self, application: Application, *, interval: timedelta | str | None = None
     ) -> None:
         self.application = application
         self.interval = None if interval is None else durations.interval(interval)
@@ -61,20 +62,20 @@ class CleanupLifespan:
             await task.stopped()
             await send(_answer("shutdown", error))
         finally:
-            # Also when the server has cancelled this.
+            # Also reached if the server cancels this task.
             task.ask_to_stop()
             await inner.close()
 
 
 async def _start(inner: "_Inner", task: "_Task") -> str | None:
-    """Start the application, then the cleanup; return what went wrong, None if nothing did."""
+    """Start the application, then the cleanup; return the error, or None."""
     error = await inner.tell("startup")
     if error is not None:
         return error
     try:
         task.start()
     except Exception as failure:  # noqa: BLE001
-        # Raised, it would tell the server that nobody here takes part in the protocol.
+        # An exception would tell the server that the application does not support lifespan.
         await inner.tell("shutdown")
         return f"The token cleanup can't be started ({type(failure).__name__}: {failure})"
     return None
@@ -87,7 +88,11 @@ def _answer(event: str, error: str | None) -> dict[str, str]:
 
 
 class _Inner:
-    """The wrapped application's own part in the protocol, if it takes any."""
+    """The wrapped application's side of the protocol, if it has one.
+
+    A FastAPI or Starlette application that Django is mounted in opens its pools there. Not passing
+    the events on would break it without a word.
+    """
 
     def __init__(self, application: Application, scope: Scope) -> None:
         self._application, self._scope = application, scope
@@ -96,9 +101,10 @@ class _Inner:
         self._task: asyncio.Future[None] | None = None
 
     async def tell(self, event: str) -> str | None:
-        """Pass "startup" or "shutdown" on; return what went wrong, None if nothing did.
+        """Pass "startup" or "shutdown" on; return the application's error, or None.
 
-        One that raises or returns instead of answering "startup" takes no part, as Django.
+        An application that raises or returns instead of answering "startup" does not support the
+        protocol, and neither does Django: that is no error.
         """
         if self._task is None:
             self._task = asyncio.ensure_future(
@@ -116,7 +122,7 @@ class _Inner:
         error = self._task.exception()
         if event == "shutdown" and error is not None:
             return f"{type(error).__name__}: {error}"
-        logger.debug("the application takes no part in the lifespan protocol", exc_info=error)
+        logger.debug("the application does not support the lifespan protocol", exc_info=error)
         return None
 
     async def _send(self, message: Mapping[str, Any]) -> None:
@@ -124,7 +130,7 @@ class _Inner:
             self._answer.set_result(message)
 
     async def close(self) -> None:
-        """End the application's part; what it raises now comes after its answer and is void."""
+        """End the application's task; it has answered, so its exceptions no longer matter."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -139,7 +145,7 @@ class _Task:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start it; raise ValueError if TOKENS_CLEANUP_INTERVAL is needed and has no meaning."""
+        """Start the thread; raise ValueError if TOKENS_CLEANUP_INTERVAL is needed but invalid."""
         if self._interval is None:
             _check_setting()
         from .. import cleanup
@@ -150,16 +156,16 @@ class _Task:
         )
         clean_up = partial(cleanup.run, trigger="lifespan")
         periodic = Periodic(clean_up, stop=self._stop, interval=self._interval)
-        # A daemon, because a batch that hangs must not keep a process from ending.
+        # A daemon: a hanging batch must not keep the process from exiting.
         self._thread = threading.Thread(target=periodic.run, name="token-cleanup", daemon=True)
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """Let a run under way end after its batch."""
+        """Tell the current run to end after its batch."""
         self._stop.set()
 
     async def stopped(self) -> None:
-        """Wait for that, but not for ever."""
+        """Wait until the thread has ended, for a limited time."""
         if self._thread is None:
             return
         until = monotonic() + _PATIENCE
@@ -167,7 +173,7 @@ class _Task:
             await asyncio.sleep(0.05)
         if self._thread.is_alive():
             logger.warning(
-                "Token cleanup is still at work %s s after it was asked to stop: left behind",
+                "Token cleanup is still running %s s after it was asked to stop: left behind",
                 _PATIENCE,
                 extra={"event": "task_left_behind"},
             )

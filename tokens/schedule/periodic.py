@@ -1,7 +1,7 @@
 """One loop for every process that cleans up by itself: servers, and ``cleanup_tokens --every``.
 
-The database says when a run is due, not a timer: a restart does not reset anything, and where
-somebody else has cleaned up meanwhile, nothing is done until the interval has passed since then.
+The database says when a run is due, not a timer. So a restart resets nothing, and if another
+process has cleaned up meanwhile, this one waits until the interval has passed since then.
 """
 
 import logging
@@ -15,18 +15,18 @@ from typing import Protocol
 from django.db import Error, connections
 
 from .. import blacklist, cleanup, clock, retry
-from ..cleanup import CleanupReport
+from ..cleanup import TICK, CleanupReport
 from ..conf import conf
 from ..models import CleanupRun
 from . import durations
 
 logger = logging.getLogger("tokens")
 
-# How long to wait after a first failed run; doubled with each one that follows.
+# How long to wait after the first failed run. Each further failure doubles it.
 _FIRST_RETRY = timedelta(minutes=1)
 _SHORTEST = timedelta(seconds=1)
 
-# The part of a wait by which processes that were started together drift apart, up to a minute.
+# Processes that were started together drift apart by this part of a wait, a minute at most.
 _JITTER, _LONGEST_JITTER = 0.05, timedelta(minutes=1)
 
 
@@ -41,9 +41,8 @@ class CleanUp(Protocol):
 class Periodic:
     """Clean up whenever it is due, until ``stop`` is set.
 
-    ``interval`` is TOKENS_CLEANUP_INTERVAL, read each time, if it is not given. ``told`` is called
-    after each attempt with its report and with how long the next one is away; an attempt that
-    found nothing due has a report, too.
+    Without ``interval``, TOKENS_CLEANUP_INTERVAL counts and is read each time. ``told`` is called
+    after each attempt, even one that was not due, with its report and the wait until the next one.
     """
 
     def __init__(
@@ -65,9 +64,9 @@ class Periodic:
         return self._given or conf.TOKENS_CLEANUP_INTERVAL
 
     def run(self) -> CleanupReport | None:
-        """Return, once stopped, the report of the run that was under way; None if none was.
+        """Clean up until stopped; return the report of the run under way then, None if none was.
 
-        A failed run is logged and tried again: no Exception ends this, only the event.
+        A failed run is logged and tried again. Only the event ends this, no Exception does.
         """
         logger.info(
             "Token cleanup task started. Will run %s.",
@@ -91,11 +90,11 @@ class Periodic:
             self._told(report, wait)
         except Exception:
             logger.exception(
-                "The report of a token cleanup could not be told", extra={"event": "task_untold"}
+                "The report of a token cleanup could not be written", extra={"event": "task_untold"}
             )
 
     def _attempt(self) -> tuple[CleanupReport, timedelta]:
-        """Clean up if it is due; return the report and how long to wait now."""
+        """Clean up if it is due; return the report and the wait until the next attempt."""
         unexpected = None
         try:
             try:
@@ -104,7 +103,7 @@ class Periodic:
                 )
                 wait = self._wait_after(report)
             finally:
-                # Nothing is asked for a long time: nobody holds a connection for that.
+                # The wait is long: do not hold a connection meanwhile.
                 connections.close_all()
         except Exception as error:  # noqa: BLE001
             report = CleanupReport(cleanup.Outcome.FAILED, error=retry.describe(error))
@@ -116,18 +115,18 @@ class Periodic:
 
     def _wait_after(self, report: CleanupReport) -> timedelta:
         if report.skipped == cleanup.RUNNING_ELSEWHERE or report.stopped == cleanup.LEASE_LOST:
-            # That other run may be killed: then its lease runs out.
+            # The other run may be killed. Then its lease runs out.
             return min(self._interval, CleanupRun.LEASE)
-        # Asked again at least once an hour: clocks are set, and somebody else may succeed. Only a
-        # success counts, so a run that ended early is gone on with then, as cron's ticks do.
+        # Check again at least hourly: clocks change, and another host may have succeeded. Only a
+        # success counts, so a partial run is continued then, just as cron's tick does.
         if report.outcome in (cleanup.Outcome.SUCCEEDED, cleanup.Outcome.PARTIAL):
-            return min(self._interval, cleanup.TICK)
+            return min(self._interval, TICK)
         now = clock.database_now(self._using)
-        return min(cleanup.due_in(self._using, now, self._interval), cleanup.TICK)
+        return min(cleanup.due_in(self._using, now, self._interval), TICK)
 
     def _wait_after_failure(self, report: CleanupReport, error: Exception | None) -> timedelta:
         wait = min(self._retry, self._interval)
-        self._retry = min(self._retry * 2, cleanup.TICK)
+        self._retry = min(self._retry * 2, TICK)
         logger.error(
             "Scheduled token cleanup failed: %s. Trying again in %s.",
             report.error,
@@ -141,6 +140,6 @@ class Periodic:
         wait = max(wait, _SHORTEST)
         wait += random.random() * min(wait * _JITTER, _LONGEST_JITTER)  # noqa: S311
         until = monotonic() + wait.total_seconds()
-        # In slices, because some systems refuse to wait for weeks.
+        # In slices: some systems refuse to wait for weeks.
         while (seconds := until - monotonic()) > 0 and not self._stop.is_set():
-            self._stop.wait(min(seconds, cleanup.TICK.total_seconds()))
+            self._stop.wait(min(seconds, TICK.total_seconds()))

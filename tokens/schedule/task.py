@@ -1,6 +1,6 @@
 """The cleanup as a plain function, for schedulers that call Python.
 
-Name it by its path: ``tokens.schedule.task.clean_up``, or ``tokens.schedule.task:clean_up``.
+Its path is ``tokens.schedule.task.clean_up``, or ``tokens.schedule.task:clean_up``.
 """
 
 from typing import Any
@@ -19,14 +19,14 @@ def clean_up(
 ) -> dict[str, Any]:
     """Clean up if it is due, and return ``outcome``, ``skipped``, ``stopped`` and ``removed``.
 
-    ``trigger`` is what the record of the run says started it. The answer can be written as JSON;
-    the reference says what may stand in it. A run that was skipped, or stopped early with rows left
-    over, is no failure.
+    ``trigger`` is recorded with the run, as what started it. The answer can be written as JSON; the
+    reference lists its values. A run that was skipped, or stopped early with rows left, is not a
+    failure.
 
-    Raises CleanupFailed if the run failed, and the database's own error if not even that could be
-    recorded, so that the scheduler sees it.
+    Raises CleanupFailed if the run failed, and the database's own error if even that could not be
+    recorded, so that the scheduler sees the failure.
     """
-    # A scheduler's process lives long: its connection may be dead, or waste a server's slot.
+    # A scheduler's process lives long: its connection may be dead, or waste one of the server's.
     close_old_connections()
     try:
         report = cleanup.run(using=using, trigger=trigger, if_due=True, max_seconds=max_seconds)

@@ -1,4 +1,4 @@
-"""``cleanup_tokens --every``: the command as a process that goes on until it is stopped."""
+"""``cleanup_tokens --every``: the command as a process that keeps going until it is stopped."""
 
 import os
 import sys
@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand, CommandError
 from tokens.cleanup import SKIPPED, CleanupReport, Outcome
 from tokens.conf import conf
 from tokens.schedule import durations
+from tokens.schedule.exit_codes import FAILED, USAGE
 from tokens.schedule.periodic import CleanUp, Periodic
 
-from ..shell import FAILED, USAGE
 from . import _cleanup_text as text
 
 
@@ -24,71 +24,83 @@ def interval(options: dict[str, Any]) -> timedelta | None:
         return None
     try:
         return durations.interval(options["every"])
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise CommandError(f"--every: {error}", returncode=USAGE) from error
 
 
-def run(
-    command: BaseCommand,
-    clean_up: CleanUp,
-    say: Callable[[CleanupReport, dict[str, Any]], None],
-    write_metrics: Callable[[], object],
-    *,
-    using: str,
-    every: timedelta,
-    stop: threading.Event,
-    options: dict[str, Any],
-) -> CleanupReport | None:
-    """Clean up until ``stop`` is set; return the report of the run under way, None if none was."""
-    verbosity = options["verbosity"]
-    if verbosity > 0:
-        _say_what_begins(command, every)
-    attempts = iter(["first"])
+class Every:
+    """Runs the cleanup again and again, and tells what each run did.
 
-    def tell(report: CleanupReport, _wait: timedelta) -> None:
-        write_metrics()
-        first = next(attempts, None)
-        if report.outcome == SKIPPED:
-            # Said once, and then only to those who ask for more.
-            if verbosity > 1 or (verbosity == 1 and first):
-                lines = text.report_lines(report, verbosity=1)
-                command.stderr.write("\n".join(lines), style_func=str)
-            return
-        # A failure is in the log, which is standard error unless the project says otherwise.
-        if report.outcome != Outcome.FAILED or options["format"] == "json":
-            say(report, options)
-            # Standard output is often a pipe, which would keep the lines for hours.
-            command.stdout.flush()
-        # How the last run ended is said by the exit code, and by the line beside it.
-        if report.outcome == Outcome.PARTIAL and not stop.is_set():
-            command.stderr.write(text.stopped_early(report))
+    ``say`` writes a report to standard output. ``write_metrics`` is called after each attempt.
+    """
 
-    unheard: list[BrokenPipeError] = []
+    def __init__(
+        self,
+        command: BaseCommand,
+        options: dict[str, Any],
+        *,
+        say: Callable[[CleanupReport, dict[str, Any]], None],
+        write_metrics: Callable[[], object],
+        stop: threading.Event,
+    ) -> None:
+        self._command, self._options = command, options
+        self._say, self._write_metrics, self._stop = say, write_metrics, stop
+        self._is_first = True
+        self._pipe_is_broken = False
 
-    def tell_or_stop(report: CleanupReport, wait: timedelta) -> None:
+    def run(self, clean_up: CleanUp, *, using: str, every: timedelta) -> CleanupReport | None:
+        """Clean up until stopped; return the report of the run under way, None if none was.
+
+        Raises CommandError if standard output was closed meanwhile.
+        """
+        if self._options["verbosity"] > 0:
+            self._say_what_begins(every)
+        periodic = Periodic(
+            clean_up, using=using, interval=every, stop=self._stop, told=self._tell_or_stop
+        )
+        report = periodic.run()
+        if self._pipe_is_broken:
+            _discard_output()
+            raise CommandError("Output pipe was closed; stopping.", returncode=FAILED)
+        return report
+
+    def _say_what_begins(self, every: timedelta) -> None:
+        started = f"Cleaning up {durations.every(every)}. Stop with Ctrl-C."
+        self._command.stderr.write(started, style_func=str)
+        if every > conf.TOKENS_CLEANUP_INTERVAL:
+            expected = durations.words(conf.TOKENS_CLEANUP_INTERVAL)
+            self._command.stderr.write(
+                f"TOKENS_CLEANUP_INTERVAL is {expected}: --check will call this overdue."
+            )
+
+    def _tell_or_stop(self, report: CleanupReport, _wait: timedelta) -> None:
         try:
-            tell(report, wait)
-        except BrokenPipeError as error:
-            unheard.append(error)
-            stop.set()
+            self._write_metrics()
+            self._tell(report)
+        except BrokenPipeError:
+            self._pipe_is_broken = True
+            self._stop.set()
 
-    report = Periodic(clean_up, using=using, interval=every, stop=stop, told=tell_or_stop).run()
-    if unheard:
-        _leave_the_pipe()
-        raise CommandError("Nobody reads the output any more: stopped.", returncode=FAILED)
-    return report
+    def _tell(self, report: CleanupReport) -> None:
+        is_first, self._is_first = self._is_first, False
+        if report.outcome == SKIPPED:
+            # Said once; after that only to those who ask for more.
+            if self._options["verbosity"] > (0 if is_first else 1):
+                lines = text.report_lines(report, verbosity=1)
+                self._command.stderr.write("\n".join(lines), style_func=str)
+            return
+        # A failure is in the log, which goes to standard error unless the project configures it.
+        if report.outcome != Outcome.FAILED or self._options["format"] == "json":
+            self._say(report, self._options)
+            # Standard output is often a pipe, which would keep the lines for hours.
+            self._command.stdout.flush()
+        # If this was the last run, the command itself says so, with its exit code.
+        if report.outcome == Outcome.PARTIAL and not self._stop.is_set():
+            self._command.stderr.write(text.stopped_early(report))
 
 
-def _say_what_begins(command: BaseCommand, every: timedelta) -> None:
-    started = f"Cleaning up {durations.every(every)}. Stop with Ctrl-C."
-    command.stderr.write(started, style_func=str)
-    if every > conf.TOKENS_CLEANUP_INTERVAL:
-        asked = durations.words(conf.TOKENS_CLEANUP_INTERVAL)
-        command.stderr.write(f"TOKENS_CLEANUP_INTERVAL is {asked}: --check will call this overdue.")
-
-
-def _leave_the_pipe() -> None:
-    """Keep Python from writing what is left to the broken pipe when it ends."""
+def _discard_output() -> None:
+    """Keep Python from writing buffered output to the broken pipe when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -1,7 +1,6 @@
 """What ``cleanup_tokens`` says to people. (The underscore keeps Django from listing it.)"""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from tokens.cleanup import (
     BACKLOG_LIMIT,
@@ -14,11 +13,12 @@ from tokens.cleanup import (
     Preview,
     Status,
 )
-from tokens.schedule.crontab.installed import REPAIR, Crontab, State
+from tokens.schedule.crontab import REPAIR, Crontab, State
+from tokens.words import count, moment
 
 _SKIPPED = {
     NOT_DUE: "Not due yet: nothing done.",
-    RUNNING_ELSEWHERE: "Another cleanup is at work: nothing done.",
+    RUNNING_ELSEWHERE: "Another cleanup is running: nothing done.",
 }
 
 
@@ -31,11 +31,11 @@ def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
     nothing = "Nothing to remove." if report.outcome == Outcome.SUCCEEDED else "Removed nothing."
     yield f"Removed {removed}." if report.removed else nothing
     if verbosity >= 2 and report.cutoff:
-        yield f"Expired before: {_moment(report.cutoff)}"
+        yield f"Expired before: {moment(report.cutoff)}"
         yield f"Old records of runs removed: {report.runs_removed:,}"
         yield f"Batches: {report.batches:,}"
     if verbosity >= 3:
-        yield f"Started: {_moment(report.started_at)}"
+        yield f"Started: {moment(report.started_at)}"
         yield f"Took: {report.seconds:.2f} s, longest batch {report.longest_batch:.3f} s"
 
 
@@ -43,7 +43,7 @@ def stopped_early(report: CleanupReport) -> str:
     """Return why a run ended before it was done, and what becomes of the rest."""
     if report.stopped == LEASE_LOST:
         return f"Stopped early ({report.stopped}): another run has taken over."
-    return f"Stopped early ({report.stopped}): rows are left, and the next run goes on."
+    return f"Stopped early ({report.stopped}): rows are left, and the next run continues."
 
 
 def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:
@@ -53,22 +53,22 @@ def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:
     for group in preview.entries:
         yield f"  {group.scope}, {group.reason}: {group.count:,}"
     if preview.oldest_expired:
-        yield f"The oldest expired at {_moment(preview.oldest_expired)}."
-    kept = f"{_count(preview.entries_kept, 'entry', 'entries')} and "
-    kept += _count(preview.sessions_kept, "session", "sessions")
+        yield f"The oldest expired at {moment(preview.oldest_expired)}."
+    kept = f"{count(preview.entries_kept, 'entry', 'entries')} and "
+    kept += count(preview.sessions_kept, "session")
     yield f"Would keep {kept}."
     if verbosity >= 2:
-        yield f"Expired before: {_moment(preview.cutoff)}"
+        yield f"Expired before: {moment(preview.cutoff)}"
 
 
 def status_lines(status: Status, *, verbosity: int) -> Iterator[str]:
     """Yield when the cleanup last succeeded, when it is due and what is waiting."""
-    yield f"Last success: {_moment(status.last_success)}"
-    yield f"Next due: {_moment(status.next_due)}"
+    yield f"Last success: {moment(status.last_success)}"
+    yield f"Next due: {moment(status.next_due)}"
     more = " or more" if status.backlog >= BACKLOG_LIMIT else ""
     yield f"Waiting to be removed: {status.backlog:,}{more}"
     if status.oldest_expired:
-        yield f"The oldest expired at {_moment(status.oldest_expired)}."
+        yield f"The oldest expired at {moment(status.oldest_expired)}."
     if status.last_outcome not in (None, Outcome.SUCCEEDED) or verbosity >= 2:
         yield _last_run(status)
     if verbosity >= 2:
@@ -79,7 +79,7 @@ def _last_run(status: Status) -> str:
     if status.last_outcome is None:
         return "Last run: none"
     error = f": {status.last_error}" if status.last_error else ""
-    began = f"began {_moment(status.last_started_at)} on {status.last_host or 'an unknown host'}"
+    began = f"began {moment(status.last_started_at)} on {status.last_host or 'an unknown host'}"
     return f"Last run: {Outcome(status.last_outcome).label}, {began}{error}"
 
 
@@ -129,21 +129,9 @@ _LAST_RUN: dict[str, str] = {
 }
 
 
-def _entries(count: int) -> str:
-    return _count(count, "expired entry", "expired entries")
+def _entries(number: int) -> str:
+    return count(number, "expired entry", "expired entries")
 
 
-def _sessions(count: int) -> str:
-    return _count(count, "expired session", "expired sessions")
-
-
-def _count(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
-
-
-def _moment(moment: datetime | None) -> str:
-    if moment is None:
-        return "never"
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+def _sessions(number: int) -> str:
+    return count(number, "expired session")

@@ -9,19 +9,18 @@ from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error
 
-from tokens import cleanup, retry
+from tokens import cleanup
 from tokens.cleanup import BACKLOG_LIMIT, CleanupReport
 from tokens.conf import conf
-from tokens.schedule.crontab import installed
+from tokens.schedule import crontab
+from tokens.schedule.exit_codes import FAILED, ROWS_LEFT, USAGE
 
 from ..metrics_file import written
-from ..shell import FAILED, USAGE, add_common_arguments, answer, database, shows_progress
+from ..shell import add_common_arguments, answer, database, database_errors_told, progress
 from . import _cleanup_every, _cleanup_schedule
 from . import _cleanup_text as text
-
-ROWS_LEFT = 3
+from ._cleanup_every import Every
 
 
 class Command(BaseCommand):
@@ -47,13 +46,13 @@ class Command(BaseCommand):
         questions.add_argument(
             "--every",
             metavar="INTERVAL",
-            help="Go on until stopped, and run whenever it is due: 24h, 1h30m, 12:00:00 or PT24H.",
+            help="Keep going until stopped, and run whenever it is due: 45s, 90m, 24h, 1d, 1h30m.",
         )
         questions.add_argument(
             "--print-schedule",
             metavar="NAME",
-            help="Print what makes a scheduler call this hourly, to paste; install nothing. NAME: "
-            + _cleanup_schedule.NAMES,
+            help="Print the configuration that makes a scheduler run this hourly; install nothing."
+            f" NAME: {_cleanup_schedule.NAMES}.",
         )
         parser.add_argument(
             "--if-due",
@@ -71,16 +70,16 @@ class Command(BaseCommand):
             "--pause",
             metavar="SECONDS",
             help="Wait this long between two batches; 0 for full speed (default: nine times as long"
-            " as a batch takes, while others use the database).",
+            " as a batch takes, but only while others use the database).",
         )
         parser.add_argument(
-            "--max-seconds", metavar="S", help="Stop after this long; the next run goes on."
+            "--max-seconds", metavar="S", help="Stop after this long; the next run continues."
         )
         parser.add_argument(
             "--metrics-file",
             metavar="PATH",
-            help="Write the state at the end, for the textfile collector of Prometheus'"
-            " node_exporter. Not with --dry-run.",
+            help="Write metrics to this file at the end, for the textfile collector of Prometheus'"
+            " node_exporter. Ignored with --dry-run.",
         )
         add_common_arguments(parser)
 
@@ -96,20 +95,16 @@ class Command(BaseCommand):
             _cleanup_schedule.say(self, options)
             return
         metrics_file = None if options["dry_run"] else options["metrics_file"]
-        try:
-            with written(self, metrics_file, using=using) as write_metrics:
-                if options["dry_run"]:
-                    self._preview(using, options)
-                elif options["check"]:
-                    self._check(using, options)
-                else:
-                    self._clean_up(using, options, limits, every, write_metrics)
-        except Error as error:
-            raise CommandError(
-                f"The database {using!r} can't be used ({retry.describe(error)})."
-                " Is it running, writable and migrated?",
-                returncode=FAILED,
-            ) from error
+        with (
+            database_errors_told(using),
+            written(self, metrics_file, using=using) as write_metrics,
+        ):
+            if options["dry_run"]:
+                self._preview(using, options)
+            elif options["check"]:
+                self._check(using, options)
+            else:
+                self._clean_up(using, options, limits, every, write_metrics)
 
     def _preview(self, using: str, options: dict[str, Any]) -> None:
         preview = cleanup.preview(using)
@@ -118,12 +113,12 @@ class Command(BaseCommand):
 
     def _check(self, using: str, options: dict[str, Any]) -> None:
         status = cleanup.status(using)
-        crontab = installed.crontab()
+        line = crontab.inspect()
         lines = [
             *text.status_lines(status, verbosity=options["verbosity"]),
-            *text.crontab_lines(crontab),
+            *text.crontab_lines(line),
         ]
-        facts = asdict(status) | {"crontab": asdict(crontab) if crontab else None}
+        facts = asdict(status) | {"crontab": asdict(line) if line else None}
         answer(self, facts, lines, options)
         margin = conf.TOKENS_CLEANUP_MARGIN.total_seconds()
         # Some of it is the time that asking takes.
@@ -132,7 +127,7 @@ class Command(BaseCommand):
                 f"This host's clock is {status.clock_difference:+.0f} s off the database's:"
                 f" more than half of TOKENS_CLEANUP_MARGIN ({margin:.0f} s)."
             )
-        cause = text.likely_cause(crontab)
+        cause = text.likely_cause(line)
         if (complaint := text.complaint(status, cause=cause)) is not None:
             raise CommandError(complaint, returncode=FAILED)
 
@@ -147,23 +142,14 @@ class Command(BaseCommand):
         trigger = options.get("trigger") or ("every" if every else "command")
 
         def run(*, using: str, **more: Any) -> CleanupReport:
-            with self._progress(using, options) as progress:
-                return cleanup.run(
-                    using=using, trigger=trigger, progress=progress, **limits, **more
-                )
+            with progress(self, options, verb="Removing", total=lambda: _backlog(using)) as advance:
+                return cleanup.run(using=using, trigger=trigger, progress=advance, **limits, **more)
 
         with _stopped_by_signals() as stop:
             if every:
-                report = _cleanup_every.run(
-                    self,
-                    run,
-                    self._say,
-                    write_metrics,
-                    using=using,
-                    every=every,
-                    stop=stop,
-                    options=options,
-                )
+                report = Every(
+                    self, options, say=self._say, write_metrics=write_metrics, stop=stop
+                ).run(run, using=using, every=every)
             else:
                 report = run(using=using, if_due=options["if_due"], stop=stop)
                 self._say(report, options)
@@ -178,19 +164,11 @@ class Command(BaseCommand):
         facts = asdict(report) | {"removed": report.removed}
         answer(self, facts, text.report_lines(report, verbosity=options["verbosity"]), options)
 
-    @contextmanager
-    def _progress(
-        self, using: str, options: dict[str, Any]
-    ) -> Iterator[Callable[[int], object] | None]:
-        if not shows_progress(self, options):
-            yield None
-            return
-        from tqdm import tqdm
 
-        backlog = cleanup.status(using).backlog
-        total = backlog if backlog < BACKLOG_LIMIT else None
-        with tqdm(total=total, unit=" rows", desc="Removing", leave=False) as bar:
-            yield bar.update
+def _backlog(using: str) -> int | None:
+    """Return how many rows wait to be removed, or None if there are too many to count."""
+    backlog = cleanup.status(using).backlog
+    return backlog if backlog < BACKLOG_LIMIT else None
 
 
 def _number(
@@ -216,10 +194,10 @@ def _number(
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM, SIGINT and SIGHUP set; the second of a kind acts as always."""
+    """Give an event that SIGTERM, SIGINT and SIGHUP set; a second one acts as usual."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield stop  # Signals are the business of the main thread.
+        yield stop  # Only the main thread may set signal handlers.
         return
 
     def ask(number: int, _frame: FrameType | None) -> None:

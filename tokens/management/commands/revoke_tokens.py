@@ -1,33 +1,31 @@
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error
 
-from tokens import blacklist, clock, retry, sessions
+from tokens import blacklist, clock, sessions
 from tokens.claims import Claims
 from tokens.conf import simplejwt
 from tokens.keys import session_uuid
 from tokens.management.shell import (
-    FAILED,
-    USAGE,
     add_common_arguments,
     answer,
     confirm,
-    count,
     database,
-    shows_progress,
+    database_errors_told,
+    progress,
 )
 from tokens.management.users import find_user
 from tokens.mass_logout import Ended, end_everybody
 from tokens.mass_logout import count as count_everybody
 from tokens.models import BlacklistEntry, TokenSession
 from tokens.querysets import oldest_in_force
+from tokens.schedule.exit_codes import FAILED, USAGE
+from tokens.words import count, moment
 
 logger = logging.getLogger("tokens")
 
@@ -113,14 +111,8 @@ class Command(BaseCommand):
             raise CommandError("--jti and --expires belong together.", returncode=USAGE)
         using = database(options)
         revoke: Callable[[str, dict[str, Any]], tuple[Result, str]] = getattr(self, f"_{target}")
-        try:
+        with database_errors_told(using):
             result, line = revoke(using, options)
-        except Error as error:
-            raise CommandError(
-                f"The database {using!r} can't be used ({retry.describe(error)})."
-                " Is it running, and migrated?",
-                returncode=FAILED,
-            ) from error
         answer(self, asdict(result), [line], options)
         if not result.dry_run:
             _log(result)
@@ -131,7 +123,7 @@ class Command(BaseCommand):
         number = TokenSession.objects.using(using).of_user(user.pk).count()
         if not options["dry_run"]:
             if number > MANY:
-                self._confirm(f"This ends {_sessions(number)} of {name}.", options)
+                self._confirm(f"This ends {count(number, 'session')} of {name}.", options)
             number = sessions.end_all(user, reason=REASON, using=using)
         result = Result("user", str(user.pk), options["dry_run"], number, users=1)
         refused = f"the tokens issued to {name} until now {_are(result, 'are')} refused"
@@ -154,7 +146,7 @@ class Command(BaseCommand):
             )
             until = entry.expires_at
         result = Result("session", sid, options["dry_run"], 0, 0, until)
-        refused = f"access tokens {_are(result, 'are')} refused until {_moment(until)}"
+        refused = f"access tokens {_are(result, 'are')} refused until {moment(until)}"
         return result, f"No live session has this id. Its {refused}."
 
     def _jti(self, using: str, options: dict[str, Any]) -> tuple[Result, str]:
@@ -172,43 +164,38 @@ class Command(BaseCommand):
             )
             until = blacklist.revoke_token(claims, reason=REASON, using=using)[0].expires_at
         result = Result("jti", jti, options["dry_run"], 0, 0, until)
-        refused = f"{_are(result, 'is')} refused until {_moment(until)}"
+        refused = f"{_are(result, 'is')} refused until {moment(until)}"
         return result, f"The token with this jti {refused}."
 
     def _all_users(self, using: str, options: dict[str, Any]) -> tuple[Result, str]:
         ended = count_everybody(using)
         if not options["dry_run"]:
-            users = count(ended.users, "user", "users")
-            question = f"This ends {_sessions(ended.sessions)} and refuses all tokens of {users}."
+            users = count(ended.users, "user")
+            question = (
+                f"This ends {count(ended.sessions, 'session')} and refuses all tokens of {users}."
+            )
             self._confirm(question, options)
             ended = self._end_everybody(using, ended, options)
         result = Result("all_users", None, options["dry_run"], ended.sessions, ended.users)
-        users = count(ended.users, "user", "users")
+        users = count(ended.users, "user")
         refused = f"the tokens issued to {users} until now {_are(result, 'are')} refused"
         return result, f"{_ended(result)}; {refused}."
 
     def _end_everybody(self, using: str, expected: Ended, options: dict[str, Any]) -> Ended:
         try:
-            with self._progress(expected, options) as progress:
-                return end_everybody(reason=REASON, using=using, progress=progress)
+            with progress(
+                self, options, verb="Revoking", total=lambda: expected.users + expected.sessions
+            ) as advance:
+                return end_everybody(
+                    reason=REASON,
+                    using=using,
+                    progress=lambda ended: advance(ended.users + ended.sessions),
+                )
         except KeyboardInterrupt:
             raise CommandError(
                 "Interrupted: what was done stays done. Run it again for the rest.",
                 returncode=FAILED,
             ) from None
-
-    @contextmanager
-    def _progress(
-        self, expected: Ended, options: dict[str, Any]
-    ) -> Iterator[Callable[[Ended], object]]:
-        if not shows_progress(self, options):
-            yield lambda _ended: None
-            return
-        from tqdm import tqdm
-
-        total = expected.users + expected.sessions
-        with tqdm(total=total, unit=" rows", desc="Revoking", leave=False) as bar:
-            yield lambda ended: bar.update(ended.users + ended.sessions)
 
     def _confirm(self, question: str, options: dict[str, Any]) -> None:
         if options["interactive"]:
@@ -233,45 +220,35 @@ def _expiry(text: str) -> datetime:
     text = str(text)
     try:
         if text.isdecimal():
-            moment = datetime.fromtimestamp(int(text), UTC)
+            named = datetime.fromtimestamp(int(text), UTC)
         else:
-            moment = datetime.fromisoformat(text)
-        until = clock.from_epoch(moment.timestamp())
+            named = datetime.fromisoformat(text)
+        until = clock.from_epoch(named.timestamp())
     except (ValueError, OverflowError, OSError):
         raise CommandError(
             "--expires must be seconds since 1970, or a moment like 2030-01-31T12:00:00Z,"
             f" not {text!r}.",
             returncode=USAGE,
         ) from None
-    if moment.tzinfo is None:
+    if named.tzinfo is None:
         raise CommandError(
             f"--expires must name its time zone, like 2030-01-31T12:00:00Z, unlike {text!r}.",
             returncode=USAGE,
         )
     if until < oldest_in_force():
         raise CommandError(
-            f"--expires is in the past ({_moment(until)}): such a token is refused anyway.",
+            f"--expires is in the past ({moment(until)}): such a token is refused anyway.",
             returncode=USAGE,
         )
     return until
 
 
 def _ended(result: Result) -> str:
-    return f"{'Would end' if result.dry_run else 'Ended'} {_sessions(result.sessions)}"
+    return f"{'Would end' if result.dry_run else 'Ended'} {count(result.sessions, 'session')}"
 
 
 def _are(result: Result, verb: str) -> str:
     return "would be" if result.dry_run else verb
-
-
-def _sessions(number: int) -> str:
-    return count(number, "session", "sessions")
-
-
-def _moment(moment: datetime) -> str:
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _log(result: Result) -> None:

@@ -1,7 +1,7 @@
-"""Ask whether the line of the cleanup is in the crontab. Nothing here writes.
+"""Find out whether the cleanup's line is in the crontab. Nothing here writes.
 
-Only the crontab of one user on one host can be read: another user, or another host, may well have
-the line. And a line is not a daemon: only the last success proves that cron runs.
+Only one user's crontab on one host can be read. Another user or another host may have the line. And
+a line is no proof that cron runs: only the last success is.
 """
 
 import os
@@ -13,15 +13,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from . import entries as cronjobs
+from .. import account
+from . import config
 
 REPAIR = "manage.py crontab add -v0"
 
 _SECONDS = 5
 
-# What Debian's cron and cronie say, and busybox: there is no crontab yet.
+# How Debian's cron, cronie and busybox say that there is no crontab yet.
 _EMPTY = re.compile(r"no crontab for|can't open '[^']*': No such file", re.IGNORECASE)
-
 
 # The interpreter and manage.py.
 _STARTED = re.compile(r"(\S+) (\S+) crontab run ")
@@ -37,11 +37,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Crontab:
-    """Whether the crontab of ``user`` has the line of the cleanup.
+    """Whether the crontab of ``user`` has the cleanup's line.
 
-    ``stale``: it is there, but not as it should be. ``unknown``: the crontab can't be read.
-    ``unscheduled``: no entry of CRONJOBS cleans up, so there should be no line. ``reason`` says
-    more about ``stale`` and ``unknown``.
+    ``stale``: the line is there but will not work. ``unknown``: the crontab can't be read.
+    ``unscheduled``: no entry of CRONJOBS cleans up, so no line is expected. ``reason`` explains
+    ``stale`` and ``unknown``.
     """
 
     state: State
@@ -57,14 +57,14 @@ class NoProgram(Unreadable):
     """There is no program that reads crontabs."""
 
 
-def crontab() -> Crontab | None:
-    """Return whether the line of the cleanup is installed; None without django-crontab.
+def inspect() -> Crontab | None:
+    """Return whether the cleanup's line is installed; None if django-crontab is not used.
 
-    Starts ``crontab -l`` and waits for it, five seconds at most.
+    Runs ``crontab -l`` and waits at most five seconds for it.
     """
-    if not cronjobs.is_used():
+    if not config.is_used():
         return None
-    if not cronjobs.cleanup_entries():
+    if not config.cleanup_entries():
         return Crontab(State.UNSCHEDULED, user())
     try:
         lines = read()
@@ -75,46 +75,49 @@ def crontab() -> Crontab | None:
 
 def judge(lines: Iterable[str]) -> Crontab:
     """Return what these lines of a crontab say about the cleanup."""
-    ours = {entry.hash: entry.schedule for entry in cronjobs.cleanup_entries() if entry.hash}
+    ours = {entry.hash: entry.schedule for entry in config.cleanup_entries() if entry.hash}
     lines = list(lines)
-    found = [(line, cronjobs.hash_in(line)) for line in lines]
+    found = [(line, config.hash_in(line)) for line in lines]
     reasons = [_outdated(line, ours[name]) for line, name in found if name in ours]
     if None in reasons:
         return Crontab(State.INSTALLED, user())
     if reasons:
         return Crontab(State.STALE, user(), reasons[0])
-    if drifted(lines):
-        return Crontab(State.STALE, user(), "it is of an entry that CRONJOBS no longer has")
+    if leftovers(lines):
+        return Crontab(State.STALE, user(), "it belongs to an entry that CRONJOBS no longer has")
     return Crontab(State.MISSING, user())
 
 
-def drifted(lines: Iterable[str]) -> list[str]:
-    """Return the hashes under our marker that no entry of CRONJOBS has: such lines only fail."""
-    known = {entry.hash for entry in cronjobs.entries()}
-    found = (cronjobs.hash_in(line) for line in lines)
+def leftovers(lines: Iterable[str]) -> list[str]:
+    """Return the hashes in this project's lines that no entry of CRONJOBS has.
+
+    Such a line fails each time cron runs it.
+    """
+    known = {entry.hash for entry in config.entries()}
+    found = (config.hash_in(line) for line in lines)
     return [name for name in found if name is not None and name not in known]
 
 
 def _outdated(line: str, schedule: str) -> str | None:
-    """Return why a line with the right hash does not do its work, or None."""
+    """Return why a line with the right hash does not work, or None if it does."""
     wanted_fields = schedule.split()
     fields = line.split()[: len(wanted_fields)]
     if fields != wanted_fields:
-        return f"it says {' '.join(fields)} where CRONJOBS says {schedule}"
+        return f"it says {' '.join(fields)}, but CRONJOBS says {schedule}"
     started = _STARTED.search(line)
     for path in started.groups() if started else ():
         if path.startswith("/") and not os.path.exists(path):
             return f"{path} does not exist"
-    wanted = cronjobs.settings_module()
+    wanted = config.settings_module()
     if wanted and f"--settings={wanted}" not in line.split():
         return f"it lacks --settings={wanted}"
     return None
 
 
 def read() -> list[str]:
-    """Return the lines of the crontab that django-crontab works on.
+    """Return the lines of the crontab that django-crontab edits.
 
-    Raises NoProgram or Unreadable, saying why.
+    Raises NoProgram or Unreadable, with the reason as the message.
     """
     program = shlex.join(_program())
     if sys.platform == "win32":
@@ -149,18 +152,12 @@ def user() -> str:
     words = _program()
     if "-u" in words[:-1]:
         return words[words.index("-u") + 1]
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.getuid()).pw_name
-    except ImportError:  # Windows
-        return os.environ.get("USERNAME", "")
-    except KeyError:  # as in containers that run under any number
-        return str(os.getuid())
+    name = account.name()
+    return str(os.getuid()) if name is None else name
 
 
 def _program() -> list[str]:
-    program = cronjobs.setting("EXECUTABLE", "/usr/bin/crontab")
+    program = config.setting("EXECUTABLE", "/usr/bin/crontab")
     try:
         return shlex.split(program) or [program]
     except ValueError:  # quotes that do not close

@@ -2,33 +2,31 @@
 
 With options of the command: ``("7 * * * *", "tokens.schedule.crontab.tick", [], {"pause": 0.5})``.
 
-django-crontab swallows every exception of a job, SystemExit too, and exits with 0. What it does
-not swallow is an exception in its own ``except`` block, where it logs the failure: a filter on its
-logger runs there, and ends the process with 1.
+django-crontab swallows every exception of a job, even SystemExit, and exits with 0. It does not
+catch an exception in its own ``except`` block, where it logs the failure. A filter on its logger
+runs in that block, and ends the process with 1.
 """
 
 import logging
 
 from django.core.management import CommandError, call_command
 
-logger = logging.getLogger("tokens")
+from ..exit_codes import ROWS_LEFT
 
-# The exit code of the command when it stopped early.
-_ROWS_LEFT = 3
+logger = logging.getLogger("tokens")
 
 
 def tick(**options: object) -> None:
-    """Clean up if it is due. Silent, unless it fails: then ``crontab run`` exits with 1.
+    """Clean up if it is due. Prints nothing; if it fails, ``crontab run`` exits with 1.
 
-    Stopping early, as with ``max_seconds``, is no failure: the next tick goes on.
-
-    ``options`` are those of ``cleanup_tokens``, as ``call_command`` takes them.
+    Stopping early, for example because of ``max_seconds``, is not a failure: the next tick
+    continues. ``options`` are those of ``cleanup_tokens``, as ``call_command`` takes them.
     """
     usual = {"if_due": True, "trigger": "crontab", "verbosity": 0}
     try:
         call_command("cleanup_tokens", **usual | options)
     except BaseException as error:
-        if isinstance(error, CommandError) and error.returncode == _ROWS_LEFT:
+        if isinstance(error, CommandError) and error.returncode == ROWS_LEFT:
             logger.info(
                 "Scheduled token cleanup: %s",
                 error,
@@ -45,7 +43,7 @@ def tick(**options: object) -> None:
 
 
 class _EndTheProcess(logging.Filter):
-    """Raises SystemExit when django-crontab logs the failure. Once: it takes itself off."""
+    """Raises SystemExit when django-crontab logs the failure, then removes itself."""
 
     def __init__(self, message: str, log: logging.Logger) -> None:
         super().__init__()
@@ -58,7 +56,7 @@ class _EndTheProcess(logging.Filter):
 
 def _fail_the_process(message: str) -> None:
     log = logging.getLogger("django_crontab.crontab")
-    # A record that is dropped early would never reach the filter.
+    # The record must not be dropped before it reaches the filter.
     log.disabled = False
     log.setLevel(logging.ERROR)
     logging.disable(logging.NOTSET)

@@ -1,39 +1,27 @@
-"""What ``cleanup_tokens --print-schedule NAME`` prints: a piece to paste, for each scheduler.
+"""What ``cleanup_tokens --print-schedule NAME`` prints: text to paste, with this project's paths.
 
-Each piece ticks once an hour and cleans up if it is due, so that the interval stays in the setting
+Each runs the cleanup once an hour, if it is due. So the interval stays in the setting
 TOKENS_CLEANUP_INTERVAL, a missed run is caught up, and several hosts do no harm.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from .apscheduler import apscheduler
-from .celery import celery
 from .cron import cron_d, crontab
-from .django_q2 import django_q2
-from .docker import docker
-from .huey import huey
-from .kubernetes import kubernetes
 from .project import Project
 from .systemd import systemd
 from .windows import windows
 
-__all__ = ["FUNCTIONS", "PIECES", "Project"]
+__all__ = ["PAGES", "PIECES", "Project"]
 
 PIECES: Mapping[str, Callable[[Project], str]] = MappingProxyType(
-    {
-        "crontab": crontab,
-        "cron.d": cron_d,
-        "systemd": systemd,
-        "kubernetes": kubernetes,
-        "windows": windows,
-        "celery": celery,
-        "apscheduler": apscheduler,
-        "django-q2": django_q2,
-        "huey": huey,
-        "docker": docker,
-    }
+    {"crontab": crontab, "cron.d": cron_d, "systemd": systemd, "windows": windows}
 )
 
-# Those that call a function instead of the command.
-FUNCTIONS = frozenset({"celery", "apscheduler", "django-q2", "huey"})
+# These name no path of this machine, so the documentation has them ready to copy.
+PAGES: Mapping[str, str] = MappingProxyType(
+    {
+        name: f"docs/howto/schedule/{name}.md"
+        for name in ("celery", "huey", "django-q2", "apscheduler", "docker", "kubernetes")
+    }
+)

@@ -5,10 +5,10 @@ import shlex
 from .project import Project
 
 _ABOUT = """\
-# It ticks hourly; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up. It is silent
+# It runs hourly and cleans up if TOKENS_CLEANUP_INTERVAL says it is due. It prints nothing
 # unless it fails, or stops early with rows left.
-# cron passes no environment: the settings must find their secrets by themselves, in a file say.
-# See that it works, an hour later: manage.py cleanup_tokens --check
+# cron passes no environment: the settings must read their secrets from a file, for example.
+# Check it an hour later: manage.py cleanup_tokens --check
 """
 
 
@@ -23,12 +23,12 @@ def crontab(project: Project) -> str:
 def cron_d(project: Project) -> str:
     """Return a file for /etc/cron.d, whose lines name the user."""
     return f"""\
-# Save as /etc/cron.d/tokens-cleanup (no dot in the name), owned by root, mode 644.
-# The sixth word is the user who runs it: the one who runs the site, best not root.
+# Save this as /etc/cron.d/tokens-cleanup (no dot in the name), owned by root, mode 644.
+# The sixth word is the user: the one who runs the site, preferably not root.
 {_ABOUT}7 * * * * {project.user} {_line(project)}
 """
 
 
 def _line(project: Project) -> str:
     line = f"cd {shlex.quote(project.directory)} && {shlex.join(project.quiet_command)}"
-    return line.replace("%", r"\%")  # cron takes a plain % for a line break, in quotes too.
+    return line.replace("%", r"\%")  # cron takes a plain % for a line break, even in quotes.

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-# Line breaks would end a cron line half-way, and the others can't be written as text.
+from .. import account
+
+# A line break would cut a cron line in two; the others can't be written as text.
 _UNWRITABLE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """The facts that a schedule needs.
+    """What a schedule needs to know.
 
-    ``database`` is the alias that was asked for, if any, ``flags`` are further options of the
-    command by name, and ``max_seconds`` is that one of them which functions take, too.
+    ``options`` are further options of the command, as words.
     """
 
     python: str
@@ -24,25 +25,16 @@ class Project:
     directory: str
     settings: str
     user: str
-    database: str | None = None
-    flags: tuple[tuple[str, str], ...] = ()
-    max_seconds: float | None = None
+    options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        texts = (self.python, *self.manage, self.directory, self.settings, self.database or "")
-        for text in (*texts, *(value for _, value in self.flags)):
+        for text in (*self.command, self.directory, self.settings):
             if any(unicodedata.category(letter) in _UNWRITABLE for letter in text):
                 raise ValueError(f"{text!r} can't be written into a schedule: rename it.")
 
     @classmethod
-    def here(
-        cls,
-        *,
-        database: str | None,
-        flags: tuple[tuple[str, str], ...] = (),
-        max_seconds: float | None = None,
-    ) -> "Project":
-        """Return this process's project; raise ValueError if it can't be called from outside."""
+    def here(cls, *options: str) -> "Project":
+        """Return this process's project; raise ValueError if a schedule couldn't call it."""
         settings = os.environ.get("DJANGO_SETTINGS_MODULE")
         if not settings:
             raise ValueError("A schedule needs a settings module: set DJANGO_SETTINGS_MODULE.")
@@ -51,40 +43,24 @@ class Project:
         manage = directory / "manage.py"
         return cls(
             python=str(_unresolved(Path(sys.executable))),
-            # Called by django-admin, say. Like manage.py, `-m django` imports from the directory.
+            # For django-admin. Like manage.py, `-m django` imports from the directory.
             manage=(str(manage),) if manage.exists() else ("-m", "django"),
             directory=str(directory),
             settings=settings,
-            user=_user(),
-            database=database,
-            flags=flags,
-            max_seconds=max_seconds,
+            # A name is needed; the web server's user is the best guess.
+            user=account.name() or "www-data",
+            options=options,
         )
-
-    @property
-    def options(self) -> list[str]:
-        """What follows ``manage.py``."""
-        database = [f"--database={self.database}"] if self.database else []
-        flags = [f"{name}={value}" for name, value in self.flags]
-        return ["cleanup_tokens", "--if-due", *database, *flags]
 
     @property
     def command(self) -> list[str]:
-        """The whole command; the settings module has to come from the environment."""
-        return [self.python, *self.manage, *self.options]
+        """The whole command. The environment has to name the settings module."""
+        return [self.python, *self.manage, "cleanup_tokens", "--if-due", *self.options]
 
     @property
     def quiet_command(self) -> list[str]:
-        """The whole command, for schedulers that set no environment and mail what is printed."""
+        """The whole command, for schedulers that set no environment and mail all output."""
         return [*self.command, "-v0", f"--settings={self.settings}"]
-
-    @property
-    def arguments(self) -> dict[str, str | float]:
-        """What ``tokens.schedule.task.clean_up`` needs to be told."""
-        arguments: dict[str, str | float] = {"using": self.database} if self.database else {}
-        return (
-            arguments if self.max_seconds is None else arguments | {"max_seconds": self.max_seconds}
-        )
 
 
 def _root(settings: str) -> Path:
@@ -99,15 +75,15 @@ def _root(settings: str) -> Path:
     if spec is not None and spec.has_location and spec.origin:
         return Path(spec.origin).parent
     raise ValueError(
-        f"Nobody can tell where {settings} is imported from: call manage.py of the project."
+        f"Can't find out where {settings} is imported from: use the project's manage.py."
     )
 
 
 def _unresolved(path: Path) -> Path:
     """Return the absolute path as the user's shell sees it.
 
-    Where a deployment switches a symbolic link (``current`` to the newest release), the schedule
-    must name the link. Python knows the working directory only with its links resolved.
+    If a deployment switches a symbolic link (``current`` to the newest release), the schedule must
+    name the link. Python knows the working directory only with its links resolved.
     """
     shell, real = Path(os.environ.get("PWD", "")), Path.cwd()
     path = Path(os.path.abspath(path))
@@ -119,13 +95,3 @@ def _unresolved(path: Path) -> Path:
     ):
         return shell / path.relative_to(real)
     return path
-
-
-def _user() -> str:
-    """Return the name of the user who runs this."""
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except (ImportError, KeyError):  # On Windows; in a container whose user has no name.
-        return "www-data"

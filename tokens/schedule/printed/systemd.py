@@ -1,33 +1,31 @@
 """A service and a timer for systemd."""
 
+from ..exit_codes import ROWS_LEFT
 from .project import Project
 
-
-def systemd(project: Project) -> str:
-    """Return two unit files, each under its name."""
-    return f"""\
+_UNITS = """\
 # Two files. Then: systemctl daemon-reload && systemctl enable --now tokens-cleanup.timer
-# See that it works: systemctl start tokens-cleanup; journalctl -u tokens-cleanup
+# Try it: systemctl start tokens-cleanup; journalctl -u tokens-cleanup
 
 # --- /etc/systemd/system/tokens-cleanup.service ---
 [Unit]
 Description=Remove expired tokens
 Wants=network-online.target
 After=network-online.target
-# Be told when it fails, by a unit of yours:
+# To be told when it fails, name a unit of yours:
 # OnFailure=tell-me@%n.service
 
 [Service]
 Type=oneshot
-# The user who runs the site, best not root.
-User={project.user}
-WorkingDirectory={project.directory.replace("%", "%%")}
-Environment={_quoted(f"DJANGO_SETTINGS_MODULE={project.settings}")}
+# The user who runs the site, preferably not root.
+User={user}
+WorkingDirectory={directory}
+Environment={environment}
 # Secrets that the settings read from the environment:
 # EnvironmentFile=/etc/tokens-cleanup.env
-ExecStart={_command(project.command)}
-# 3: stopped early, by `systemctl stop` say; the next run goes on.
-SuccessExitStatus=3
+ExecStart={command}
+# 3: stopped early, for example by `systemctl stop`; the next run continues.
+SuccessExitStatus={rows_left}
 Nice=10
 NoNewPrivileges=yes
 ProtectSystem=full
@@ -40,12 +38,12 @@ LockPersonality=yes
 
 # --- /etc/systemd/system/tokens-cleanup.timer ---
 [Unit]
-Description=Remove expired tokens, if TOKENS_CLEANUP_INTERVAL says that it is due
+Description=Remove expired tokens hourly, if TOKENS_CLEANUP_INTERVAL says it is due
 
 [Timer]
 OnCalendar=*-*-* *:07:00
 RandomizedDelaySec=5min
-# A tick that was missed while the machine was off comes at its start.
+# Catch up at boot if the machine was off.
 Persistent=true
 
 [Install]
@@ -53,9 +51,20 @@ WantedBy=timers.target
 """
 
 
+def systemd(project: Project) -> str:
+    """Return two unit files, each under its name."""
+    return _UNITS.format(
+        user=project.user,
+        directory=project.directory.replace("%", "%%"),
+        environment=_quoted(f"DJANGO_SETTINGS_MODULE={project.settings}"),
+        command=_command(project.command),
+        rows_left=ROWS_LEFT,
+    )
+
+
 def _command(words: list[str]) -> str:
     if set(words[0]) & set("\"'\\"):
-        words = ["/usr/bin/env", *words]  # systemd refuses such a name, but only of a program.
+        words = ["/usr/bin/env", *words]  # systemd refuses such a name, but only for a program.
     # A colon before the program keeps systemd (244 and later) from replacing variables.
     colon = ":" if any("$" in word for word in words) else ""
     return " ".join([_quoted(colon + words[0]), *map(_quoted, words[1:])])

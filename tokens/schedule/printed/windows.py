@@ -5,20 +5,16 @@ from xml.sax.saxutils import escape
 
 from .project import Project
 
-
-def windows(project: Project) -> str:
-    """Return the task in plain ASCII, so that it survives however the shell saves it."""
-    program, *arguments = project.quiet_command
-    task = f"""\
+_TASK = """\
 <?xml version="1.0"?>
-<!-- Save as tokens-cleanup.xml. Then, with the user who runs the site:
+<!-- Save this as tokens-cleanup.xml. Then, with the user who runs the site:
      schtasks /Create /TN tokens-cleanup /XML tokens-cleanup.xml /RU USER /RP *
-     See that it works: schtasks /Run /TN tokens-cleanup
-                        schtasks /Query /TN tokens-cleanup /V /FO LIST (Last Result: 0) -->
+     Try it: schtasks /Run /TN tokens-cleanup
+             schtasks /Query /TN tokens-cleanup /V /FO LIST (Last Result: 0) -->
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
   <RegistrationInfo>
-    <Description>Removes expired tokens. Hourly; TOKENS_CLEANUP_INTERVAL decides whether \
-a tick cleans up.</Description>
+    <Description>Removes expired tokens hourly, if TOKENS_CLEANUP_INTERVAL says it is due.\
+</Description>
   </RegistrationInfo>
   <Triggers>
     <TimeTrigger>
@@ -39,11 +35,21 @@ a tick cleans up.</Description>
   </Settings>
   <Actions>
     <Exec>
-      <Command>{escape(program)}</Command>
-      <Arguments>{escape(subprocess.list2cmdline(arguments))}</Arguments>
-      <WorkingDirectory>{escape(project.directory)}</WorkingDirectory>
+      <Command>{program}</Command>
+      <Arguments>{arguments}</Arguments>
+      <WorkingDirectory>{directory}</WorkingDirectory>
     </Exec>
   </Actions>
 </Task>
 """
+
+
+def windows(project: Project) -> str:
+    """Return the task in plain ASCII, so that any shell can save it unharmed."""
+    program, *arguments = project.quiet_command
+    task = _TASK.format(
+        program=escape(program),
+        arguments=escape(subprocess.list2cmdline(arguments)),
+        directory=escape(project.directory),
+    )
     return task.encode("ascii", "xmlcharrefreplace").decode()

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tokens.schedule.crontab import entries as cronjobs
+from tokens.schedule.crontab import config
 
 from . import crontabs
 
@@ -18,8 +18,8 @@ def entry(*job):
         CRONJOBS = [job]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cronjobs, "settings", Settings)
-        [found] = cronjobs.entries()
+        patch.setattr(config, "settings", Settings)
+        [found] = config.entries()
     return found
 
 
@@ -83,8 +83,8 @@ def test_an_entry_knows_whether_it_asks_first(job, expected):
 def test_the_hash_is_that_of_django_crontab(settings, job):
     settings.CRONJOBS = [job]
     [line] = crontabs.lines()
-    [found] = cronjobs.entries()
-    assert cronjobs.hash_in(line) == found.hash
+    [found] = config.entries()
+    assert config.hash_in(line) == found.hash
 
 
 def test_what_is_no_json_has_no_hash():
@@ -94,33 +94,33 @@ def test_what_is_no_json_has_no_hash():
 @pytest.mark.parametrize("jobs", [None, [], ["7 * * * *"], [()], [(HOURLY,)], [None, 7]], ids=str)
 def test_what_is_no_entry_is_left_out(settings, jobs):
     settings.CRONJOBS = jobs
-    assert cronjobs.cleanup_entries() == []
+    assert config.cleanup_entries() == []
 
 
 def test_a_line_is_known_by_the_marker_of_its_project(settings):
     settings.CRONJOBS = [(HOURLY, TICK)]
     [line] = crontabs.lines()
-    assert cronjobs.hash_in(line)
-    assert cronjobs.hash_in(f"  #{line}") is None
-    assert cronjobs.hash_in(line.strip() + " of somebody else") is None
+    assert config.hash_in(line)
+    assert config.hash_in(f"  #{line}") is None
+    assert config.hash_in(line.strip() + " of somebody else") is None
     settings.CRONTAB_COMMENT = "mine"
-    assert cronjobs.hash_in(line) is None
-    assert cronjobs.hash_in(*crontabs.lines())
+    assert config.hash_in(line) is None
+    assert config.hash_in(*crontabs.lines())
 
 
 def test_the_marker_begins_with_the_settings_module_where_nothing_is_set(settings, monkeypatch):
     del settings.CRONTAB_DJANGO_PROJECT_NAME
-    assert cronjobs.marker() == "django-cronjobs for tests"
+    assert config.marker() == "django-cronjobs for tests"
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
-    assert cronjobs.marker() == "django-cronjobs for "
+    assert config.marker() == "django-cronjobs for "
 
 
 def test_manage_py_is_looked_for_where_it_is_not_set(settings, monkeypatch, tmp_path):
-    assert cronjobs.manage_path() == settings.CRONTAB_DJANGO_MANAGE_PATH
+    assert config.manage_path() == settings.CRONTAB_DJANGO_MANAGE_PATH
     del settings.CRONTAB_DJANGO_MANAGE_PATH
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "manage", raising=False)
-    assert cronjobs.manage_path() is None
+    assert config.manage_path() is None
     (tmp_path / "manage.py").touch()
     importlib.invalidate_caches()
-    assert cronjobs.manage_path() == str(tmp_path / "manage.py")
+    assert config.manage_path() == str(tmp_path / "manage.py")

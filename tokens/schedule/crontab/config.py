@@ -1,4 +1,4 @@
-"""What django-crontab reads from Django's settings, with its defaults and without its crashes.
+"""The settings for django-crontab, read as it reads them: same defaults, no crashes.
 
 django-crontab is optional, and its own settings object opens files, imports modules and prints.
 """
@@ -25,7 +25,7 @@ _ASK_ONLY = ("check", "dry_run")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of CRONJOBS, taken apart as django-crontab does it; types are as they come."""
+    """One entry of CRONJOBS, split the way django-crontab splits it. Types are not checked."""
 
     job: Any
     schedule: str
@@ -41,7 +41,7 @@ class Entry:
 
     @property
     def reaches_cleanup(self) -> bool:
-        """Whether the entry removes something: the tick, or the command by its name."""
+        """Whether the entry cleans up: the tick, or the command by its name."""
         if self.is_tick:
             command: Any = _COMMAND
         elif self.path == _CALL_COMMAND:
@@ -53,13 +53,13 @@ class Entry:
 
     @property
     def only_if_due(self) -> bool:
-        """Whether the entry asks first if the cleanup is due."""
+        """Whether the entry cleans up only if that is due."""
         default = self.is_tick
         return bool(self._options.get("if_due", default)) or _flag("if_due") in self._words
 
     @property
     def hash(self) -> str | None:
-        """The name of the job in the crontab, or None if it has none: it is no JSON."""
+        """The job's name in the crontab; None if its arguments can't be written as JSON."""
         try:
             text = json.JSONEncoder(sort_keys=True).encode(self.job)
         except (TypeError, ValueError):
@@ -85,7 +85,7 @@ def is_used() -> bool:
 
 
 def entries() -> Iterator[Entry]:
-    """Yield the entries of CRONJOBS that django-crontab can make something of."""
+    """Yield the entries of CRONJOBS that django-crontab can use."""
     for job in getattr(settings, "CRONJOBS", None) or []:
         if isinstance(job, tuple | list) and len(job) >= 2:
             third = job[2] if len(job) > 2 else []
@@ -111,23 +111,23 @@ def setting(name: str, default: str) -> str:
 
 
 def project_name() -> str:
-    """Return what tells this project's lines from others' in the same crontab."""
+    """Return the name that sets this project's lines apart in a shared crontab."""
     module = os.environ.get("DJANGO_SETTINGS_MODULE", "")
     return setting("DJANGO_PROJECT_NAME", module.split(".")[0])
 
 
 def marker() -> str:
-    """Return the comment at the end of this project's lines."""
+    """Return the comment that ends each of this project's lines."""
     return setting("COMMENT", f"django-cronjobs for {project_name()}")
 
 
 def interpreter() -> str:
-    """Return the Python that the line starts."""
+    """Return the path of the Python that the line starts."""
     return setting("PYTHON_EXECUTABLE", sys.executable or "")
 
 
 def manage_path() -> str | None:
-    """Return the path of manage.py in the line, or None if django-crontab will not find any."""
+    """Return the path of manage.py in the line, or None if django-crontab finds none."""
     if path := setting("DJANGO_MANAGE_PATH", ""):
         return path
     try:
@@ -138,7 +138,7 @@ def manage_path() -> str | None:
 
 
 def settings_module() -> str:
-    """Return the settings module that the line names, or nothing."""
+    """Return the settings module that the line names, or an empty string."""
     return setting("DJANGO_SETTINGS_MODULE", "")
 
 
@@ -146,7 +146,7 @@ _HASH = re.compile(r"\bcrontab run ([0-9a-f]{32})\b")
 
 
 def hash_in(line: str) -> str | None:
-    """Return the job's hash if this line of a crontab is one of ours and not commented out."""
+    """Return the job's hash if this crontab line is this project's and active, else None."""
     line = line.strip()
     if line.startswith("#") or not line.endswith(f"# {marker()}".strip()):
         return None

@@ -1,0 +1,17 @@
+"""Numbers and moments, as people read them."""
+
+from datetime import UTC, datetime
+
+
+def count(number: float, one: str, many: str | None = None) -> str:
+    """Return the number with its noun: "1 row", "2,000 rows". ``many`` is ``one`` with an s."""
+    return f"{number:,.15g} {one if number == 1 else many or one + 's'}"
+
+
+def moment(value: datetime | None) -> str:
+    """Return the moment in UTC, or "never" for None. A naive one is in UTC already."""
+    if value is None:
+        return "never"
+    if value.tzinfo is not None:
+        value = value.astimezone(UTC)
+    return f"{value:%Y-%m-%d %H:%M:%S} UTC"
