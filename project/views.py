@@ -31,9 +31,9 @@ _STATE = "project.health.state"
 
 @require_safe
 @never_cache
-@transaction.non_atomic_requests  # the page is there to say so when the database is not
+@transaction.non_atomic_requests  # the page must still work if the database does not
 def home(request: HttpRequest) -> HttpResponse:
-    """Say what this is, how it is, and where to go on."""
+    """Show what this is, how it is doing, and where to go next."""
     context: dict[str, object] = {"base": request.build_absolute_uri("/").rstrip("/")}
     try:
         context["last_success"] = CleanupRun.objects.last_success()
@@ -46,12 +46,12 @@ def home(request: HttpRequest) -> HttpResponse:
 @never_cache
 @transaction.non_atomic_requests
 def health(request: HttpRequest) -> JsonResponse:
-    """Say whether the database answers and the cleanup does its work.
+    """Report whether the database answers and the cleanup does its work.
 
-    503 if the database can't be read, and with ``?strict=1`` also if the cleanup is overdue or
-    falling behind. A good state is at most five seconds old; an outage shows at once.
+    503 if the database can't be read and, with ``?strict=1``, if the cleanup is overdue or falling
+    behind. A good state may be up to five seconds old; an outage shows at once.
 
-    For readiness and alerts: restarting a process mends none of it.
+    Use it for readiness and alerts, not for liveness: a restart would not fix any of this.
     """
     try:
         state = _state()
@@ -59,7 +59,7 @@ def health(request: HttpRequest) -> JsonResponse:
         logger.exception("the database can't be read")
         return JsonResponse({"status": "error", "database": "error"}, status=503)
     facts = asdict(state) | {"crontab": _crontab()}
-    # Names of hosts and words of a database are not for everybody.
+    # Host names and database errors are not for the public.
     del facts["last_host"], facts["last_error"]
     body = {"status": state.verdict, "database": "ok", "cleanup": facts, "checks": _checks()}
     strict = request.GET.get("strict", "") not in ("", "0")
@@ -72,11 +72,9 @@ def health(request: HttpRequest) -> JsonResponse:
 @never_cache
 @transaction.non_atomic_requests
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Give Prometheus the state of the cleanup and of this process's cached checks.
+    """Return the state of the cleanup and of this process's cached checks, for Prometheus.
 
-    403 for those who are not in INTERNAL_IPS.
-
-    Each scrape asks the database up to thirteen times.
+    403 unless the client is in INTERNAL_IPS or DEBUG is on. A scrape takes up to thirteen queries.
     """
     if not settings.DEBUG and request.META.get("REMOTE_ADDR") not in settings.INTERNAL_IPS:
         return HttpResponseForbidden("Only for INTERNAL_IPS.\n", content_type="text/plain")
@@ -86,10 +84,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _state() -> Status:
-    """Return the state of the cleanup; if it is good, read at most once in five seconds.
+    """Return the state of the cleanup. A good state is cached for five seconds.
 
-    Anybody may ask, and each time costs up to thirteen statements. Raises the database's error:
-    whether it answers, and has our tables, is asked each time.
+    Anyone may call this endpoint, and reading the state takes up to thirteen queries. The first
+    query below always runs: if the database does not answer or lacks our tables, its error is
+    raised.
     """
     CleanupRun.objects.using(blacklist.database()).exists()
     try:
@@ -109,7 +108,7 @@ def _state() -> Status:
 
 
 def _checks() -> dict[str, object]:
-    """Return how this process checks tokens; each process of a server has numbers of its own."""
+    """Return how this process checks tokens. Each process of a server has its own numbers."""
     max_age = conf.TOKENS_CHECK_MAX_AGE.total_seconds()
     return {"mode": "cached" if max_age else "strict", "max_age": max_age} | asdict(
         snapshot.facts()
@@ -117,14 +116,15 @@ def _checks() -> dict[str, object]:
 
 
 def _crontab() -> str | None:
-    """Return the state of the line in the crontab, asked at most once a minute.
+    """Return the state of the crontab line, read at most once a minute.
 
-    Asking starts a process, and anybody may call this endpoint: so without a cache nobody asks.
+    Anyone may call this endpoint and reading the crontab starts a process, so this never reads it
+    without a working cache.
     """
     try:
         return cache.get_or_set("project.health.crontab", _crontab_now, timeout=60)
     except Exception:  # Each cache has errors of its own.
-        logger.warning("the state of the crontab can't be told", exc_info=True)
+        logger.warning("the state of the crontab can't be determined", exc_info=True)
         return installed.State.UNKNOWN.value
 
 
