@@ -48,8 +48,8 @@ def home(request: HttpRequest) -> HttpResponse:
 def health(request: HttpRequest) -> JsonResponse:
     """Report whether the database answers and the cleanup does its work.
 
-    503 if the database can't be read and, with ``?strict=1``, if the cleanup is overdue or falling
-    behind. A good state may be up to five seconds old; an outage shows at once.
+    503 if the database can't be read, and with ``?strict=1`` also if the cleanup is overdue or
+    falling behind. A good state is at most five seconds old; an outage shows at once.
 
     Use it for readiness and alerts, not for liveness: a restart would not fix any of this.
     """
@@ -74,7 +74,9 @@ def health(request: HttpRequest) -> JsonResponse:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return the state of the cleanup and of this process's cached checks, for Prometheus.
 
-    403 unless the client is in INTERNAL_IPS or DEBUG is on. A scrape takes up to thirteen queries.
+    403 for those who are not in INTERNAL_IPS.
+
+    Each scrape asks the database up to thirteen times.
     """
     if not settings.DEBUG and request.META.get("REMOTE_ADDR") not in settings.INTERNAL_IPS:
         return HttpResponseForbidden("Only for INTERNAL_IPS.\n", content_type="text/plain")
@@ -86,9 +88,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def _state() -> Status:
     """Return the state of the cleanup. A good state is cached for five seconds.
 
-    Anyone may call this endpoint, and reading the state takes up to thirteen queries. The first
-    query below always runs: if the database does not answer or lacks our tables, its error is
-    raised.
+    Anybody may ask, and each time costs up to thirteen statements. Raises the database's error:
+    whether it answers, and has our tables, is asked each time.
     """
     CleanupRun.objects.using(blacklist.database()).exists()
     try:
@@ -124,7 +125,7 @@ def _crontab() -> str | None:
     try:
         return cache.get_or_set("project.health.crontab", _crontab_now, timeout=60)
     except Exception:  # Each cache has errors of its own.
-        logger.warning("the state of the crontab can't be determined", exc_info=True)
+        logger.warning("the state of the crontab can't be told", exc_info=True)
         return installed.State.UNKNOWN.value
 
 

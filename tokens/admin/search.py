@@ -37,8 +37,8 @@ def users_named(term: str) -> tuple[list[Any], bool]:
 
 
 def _beginning_with(users: QuerySet[Any], name: str, term: str) -> QuerySet[Any]:
-    # On SQLite and MySQL, Django's LIKE can't use the index, but a range can. PostgreSQL has an
-    # index for LIKE, and its collations don't sort by prefix.
+    # On SQLite and MySQL the LIKE that Django writes can't use the index, but a range can. On
+    # PostgreSQL there is an index for LIKE, while its collations don't sort by prefix.
     if connections[users.db].vendor in ("sqlite", "mysql"):
         return users.filter(**{f"{name}__gte": term, f"{name}__lt": term + _ENDS_RANGE})
     return users.filter(**{f"{name}__startswith": term})

@@ -69,7 +69,7 @@ def _is_simplejwts(authentication: type) -> bool:
 
 @register(Tags.security, deploy=True)
 def check_sqlite(**kwargs: Any) -> list[CheckMessage]:
-    """Return a Warning if concurrent writes on SQLite fail instead of waiting."""
+    """Return a Warning if concurrent writes on SQLite fail at once instead of waiting."""
     from ..blacklist import database
 
     connection = connections[database()]

@@ -250,7 +250,7 @@ def _expiry(text: str) -> datetime:
         )
     if until < oldest_in_force():
         raise CommandError(
-            f"--expires is in the past ({_moment(until)}): the token has already expired.",
+            f"--expires is in the past ({_moment(until)}): such a token is refused anyway.",
             returncode=USAGE,
         )
     return until
