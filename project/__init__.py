@@ -1,4 +1,4 @@
-"""A small project that runs the app: the demo, the tests' playground, an example to copy."""
+"""A small project that runs the app, for the demo and the tests and as an example to copy."""
 
 import pymysql
 

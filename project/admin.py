@@ -1,4 +1,4 @@
-"""Django's user admin, with the way to a user's sessions."""
+"""Django's user admin, with a link to each user's sessions."""
 
 from django.contrib import admin
 from django.contrib.auth import admin as auth_admin

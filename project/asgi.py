@@ -6,8 +6,8 @@ from django.core.asgi import get_asgi_application
 from tokens.schedule.lifespan import CleanupLifespan
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-# Before the settings are read. Each request has a thread of its own here, which would keep its
-# connection although nobody uses it again. So the value in .env, for WSGI, does not count either.
+# Set this before Django reads the settings. Under ASGI each request runs in its own thread, which
+# would keep a connection that no later request can use. So this also overrides the value in .env.
 os.environ.setdefault("CONN_MAX_AGE", "0")
 
 _django = get_asgi_application()

@@ -1,7 +1,7 @@
-"""The main job, end to end, through the real HTTP API: ``make demo``.
+"""``make demo``: log in, log out and clean up through the real HTTP API.
 
-Runs on the SQLite file that ``make run`` serves afterwards, with lifetimes of seconds, so that
-there is something to clean up while you watch.
+Uses the SQLite file that ``make run`` serves afterwards. Tokens live for seconds, so that there is
+something to clean up while you watch.
 """
 
 import os
@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-# Short lives, in seconds; no margin, because here is only one clock.
+# Lifetimes in seconds. No margin, because there is only one clock here.
 LIFETIMES = {"ACCESS_TOKEN_LIFETIME": "8", "REFRESH_TOKEN_LIFETIME": "10"}
 os.environ |= LIFETIMES | {
     "DEBUG": "1",
@@ -62,7 +62,7 @@ def manage(*arguments: str) -> None:
 
 @contextmanager
 def server() -> Iterator[httpx.Client]:
-    """Serve the project on a free port of this machine, and end it afterwards."""
+    """Serve the project on a free local port, and stop it afterwards."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -80,7 +80,7 @@ def server() -> Iterator[httpx.Client]:
                     break
                 except httpx.TransportError:
                     if process.poll() is not None:
-                        sys.exit("The server did not start; `make run` shows why.")
+                        sys.exit("The server did not start. Run `make run` to see why.")
                     time.sleep(0.1)
             yield client
     finally:
@@ -119,11 +119,11 @@ def log_in_and_out(api: httpx.Client, password: str) -> None:
     laptop, phone, grace = (log_in(api, name, password) for name in ("ada", "ada", "grace"))
     show("GET  /api/me/  (ada's laptop)", api.get("/api/me/", headers=bearer(laptop)))
 
-    title("Refresh on the phone: the session is updated in place, no row is left behind")
+    title("Refresh on the phone: the session's row is updated in place, and no new row is written")
     answer = api.post("/api/token/refresh/", json={"refresh": phone["refresh"]})
     phone = show("POST /api/token/refresh/  (ada's phone)", answer).json()
 
-    title("Log out on the laptop: both of its tokens are refused at once, the phone goes on")
+    title("Log out on the laptop: both its tokens are refused at once; the phone stays logged in")
     refresh = {"refresh": laptop["refresh"]}
     show("POST /api/logout/  (ada's laptop)", api.post("/api/logout/", json=refresh))
     show("GET  /api/me/  (ada's laptop)", api.get("/api/me/", headers=bearer(laptop)))
@@ -131,16 +131,16 @@ def log_in_and_out(api: httpx.Client, password: str) -> None:
     show("POST /api/token/refresh/  (ada's laptop)", answer)
     show("GET  /api/me/  (ada's phone)", api.get("/api/me/", headers=bearer(phone)))
     answer = api.post("/api/logout/", headers=bearer(grace))
-    show("POST /api/logout/  (grace, by her access token)", answer)
+    show("POST /api/logout/  (grace, with her access token)", answer)
 
 
 def clean_up() -> None:
-    title("What is stored: ids, never a token")
+    title("What is stored: ids, never tokens")
     show_blacklist()
-    title("Clean up while they are still needed, then when they have expired")
+    title("Clean up: once while the entries are still needed, and again after they have expired")
     manage("cleanup_tokens")
     expiry = max(entry.expires_at for entry in BlacklistEntry.objects.filter(scope="session"))
-    print(f"  ... waiting until {expiry:%H:%M:%S}, when the last of these tokens ends", flush=True)
+    print(f"  ... waiting until {expiry:%H:%M:%S}, when the last token expires", flush=True)
     time.sleep(max(0.0, expiry.timestamp() + 1 - time.time()))
     manage("cleanup_tokens", "--dry-run")
     manage("cleanup_tokens")
@@ -153,13 +153,13 @@ def main() -> None:
     with server() as api:
         log_in_and_out(api, password)
     clean_up()
-    title("Go on")
-    print(f"""  make run                    serve this database, then
-    http://127.0.0.1:8000/        what there is
+    title("Next steps")
+    print(f"""  make run                    serve this database, then open
+    http://127.0.0.1:8000/        the start page
     http://127.0.0.1:8000/admin/  as admin, password {password}
     http://127.0.0.1:8000/api/docs/
   make test                   run the tests
-  README.md                   put it into your project, schedule the cleanup""")
+  README.md                   add it to your project, schedule the cleanup""")
 
 
 if __name__ == "__main__":

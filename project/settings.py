@@ -1,4 +1,4 @@
-"""Settings of the demo project. What differs between installations comes from the environment."""
+"""Settings of the demo project. Values that differ per installation come from the environment."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ def _seconds(name: str, default: timedelta) -> timedelta:
 
 
 DEBUG = env.bool("DEBUG", default=False)
-# Who may read /metrics/. Behind a proxy on this host that is everybody: keep it from /metrics/.
+# Who may read /metrics/. A proxy on this host makes everyone local: block /metrics/ in the proxy.
 INTERNAL_IPS = env.list("INTERNAL_IPS", default=["127.0.0.1", "::1"])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 
@@ -25,8 +25,8 @@ _KNOWN_SECRET = "insecure-secret-for-debugging-only-do-not-use-it-anywhere-else"
 SECRET_KEY = env.str("SECRET_KEY", default=_KNOWN_SECRET if DEBUG else "")
 if not DEBUG and (len(SECRET_KEY) < 32 or SECRET_KEY == _KNOWN_SECRET):
     raise ImproperlyConfigured(
-        "Set SECRET_KEY to a random text of at least 32 characters: whoever knows it can make"
-        " tokens. Or set DEBUG=1 to try the project out."
+        "Set SECRET_KEY to at least 32 random characters; anyone who knows it can make tokens."
+        " To try out the project, set DEBUG=1 instead."
     )
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 
@@ -42,7 +42,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "django_crontab",
     "tokens",
-    "project",  # for its admin
+    "project",  # for project/admin.py
 ]
 
 MIDDLEWARE = [
@@ -80,22 +80,22 @@ DATABASES = {
 }
 _KIND = DATABASES["default"]["ENGINE"].rpartition(".")[2]
 _OPTIONS: dict[str, dict[str, object]] = {
-    # Readers go on while somebody writes, writers wait for each other, and a transaction takes
-    # the write lock at its start: taking it half-way fails at once instead of waiting.
+    # Readers continue during a write, and writers wait for each other. A transaction takes the
+    # write lock at its start, because taking it later fails at once instead of waiting.
     "sqlite3": {
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
     },
-    # A server that does not answer is given up after 5 seconds, one that has vanished while it
-    # was asked after 10 (here in milliseconds) instead of a quarter of an hour.
+    # Give up after 5 seconds if the server does not accept a connection, and after 10 (here in
+    # milliseconds) instead of 15 minutes if it vanishes during a query.
     "postgresql": {"connect_timeout": 5, "tcp_user_timeout": 10_000},
     "mysql": {"charset": "utf8mb4", "connect_timeout": 5},
 }
-# What stands in the URL, as in "?connect_timeout=2", counts.
+# Options in the URL, such as "?connect_timeout=2", override these.
 DATABASES["default"]["OPTIONS"] = _OPTIONS.get(_KIND, {}) | DATABASES["default"].get("OPTIONS", {})
 if _KIND == "sqlite3":
-    # cron runs in the home directory: a relative name must mean the same file there.
+    # cron runs jobs in the home directory, so make a relative name absolute.
     DATABASES["default"]["NAME"] = str(BASE_DIR / DATABASES["default"]["NAME"])
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=60)
@@ -148,21 +148,21 @@ TOKENS_CLEANUP_INTERVAL = _seconds("TOKENS_CLEANUP_INTERVAL", timedelta(hours=24
 TOKENS_CLEANUP_MARGIN = _seconds("TOKENS_CLEANUP_MARGIN", timedelta(minutes=5))
 TOKENS_CHECK_MAX_AGE = _seconds("TOKENS_CHECK_MAX_AGE", timedelta(0))
 
-# A constant hourly tick; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up, so changing it
-# never changes the hash by which django-crontab finds the job. Install with
-# `manage.py crontab add -v0`; without -v0 it may crash half-way when a job has changed.
+# A constant hourly tick; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up. So a changed
+# interval does not change the hash by which django-crontab finds the job. Install the line with
+# `manage.py crontab add -v0`; without -v0 the command may crash halfway if a job has changed.
 CRONJOBS = [("7 * * * *", "tokens.schedule.crontab.tick")]
 CRONTAB_DJANGO_PROJECT_NAME = env.str("CRONTAB_PROJECT_NAME", default="django-token-blacklist")
 CRONTAB_DJANGO_SETTINGS_MODULE = "project.settings"
 CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
 
-# An ASGI server cleans up by itself, see project/asgi.py. Beside cron this does no harm: one run is
-# at work at a time, and only if it is due.
+# An ASGI server cleans up by itself; see project/asgi.py. You can combine it with cron: only one
+# run is active at a time, and only if one is due.
 CLEANUP_IN_SERVER = env.bool("CLEANUP_IN_SERVER", default=True)
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "django-token-blacklist",
-    "DESCRIPTION": "Log in, refresh and log out, with tokens that can be revoked.",
+    "DESCRIPTION": "Log in, refresh and log out with revocable tokens.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

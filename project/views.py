@@ -31,9 +31,9 @@ _STATE = "project.health.state"
 
 @require_safe
 @never_cache
-@transaction.non_atomic_requests  # the page is there to say so when the database is not
+@transaction.non_atomic_requests  # the page must still work if the database does not
 def home(request: HttpRequest) -> HttpResponse:
-    """Say what this is, how it is, and where to go on."""
+    """Show what this is, how it is doing, and where to go next."""
     context: dict[str, object] = {"base": request.build_absolute_uri("/").rstrip("/")}
     try:
         context["last_success"] = CleanupRun.objects.last_success()
@@ -46,12 +46,12 @@ def home(request: HttpRequest) -> HttpResponse:
 @never_cache
 @transaction.non_atomic_requests
 def health(request: HttpRequest) -> JsonResponse:
-    """Say whether the database answers and the cleanup does its work.
+    """Report whether the database answers and the cleanup does its work.
 
     503 if the database can't be read, and with ``?strict=1`` also if the cleanup is overdue. A
     good state is at most five seconds old; an outage shows at once.
 
-    For readiness and alerts: restarting a process mends none of it.
+    Use it for readiness and alerts, not for liveness: a restart would not fix any of this.
     """
     try:
         state = _state()
@@ -59,7 +59,7 @@ def health(request: HttpRequest) -> JsonResponse:
         logger.exception("the database can't be read")
         return JsonResponse({"status": "error", "database": "error"}, status=503)
     facts = asdict(state) | {"crontab": _crontab()}
-    # Names of hosts and words of a database are not for everybody.
+    # Host names and database errors are not for the public.
     del facts["last_host"], facts["last_error"]
     verdict = "overdue" if state.overdue else "ok"
     body = {"status": verdict, "database": "ok", "cleanup": facts, "checks": _checks()}
@@ -71,7 +71,7 @@ def health(request: HttpRequest) -> JsonResponse:
 @never_cache
 @transaction.non_atomic_requests
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Give Prometheus the state of the cleanup and of this process's cached checks.
+    """Return the state of the cleanup and of this process's cached checks, for Prometheus.
 
     403 for those who are not in INTERNAL_IPS.
 
@@ -85,7 +85,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _state() -> Status:
-    """Return the state of the cleanup; if it is good, read at most once in five seconds.
+    """Return the state of the cleanup. A good state is cached for five seconds.
 
     Anybody may ask, and each time costs up to seven statements. Raises the database's error:
     whether it answers, and has our tables, is asked each time.
@@ -108,7 +108,7 @@ def _state() -> Status:
 
 
 def _checks() -> dict[str, object]:
-    """Return how this process checks tokens; each process of a server has numbers of its own."""
+    """Return how this process checks tokens. Each process of a server has its own numbers."""
     max_age = conf.TOKENS_CHECK_MAX_AGE.total_seconds()
     return {"mode": "cached" if max_age else "strict", "max_age": max_age} | asdict(
         snapshot.facts()
@@ -116,9 +116,10 @@ def _checks() -> dict[str, object]:
 
 
 def _crontab() -> str | None:
-    """Return the state of the line in the crontab, asked at most once a minute.
+    """Return the state of the crontab line, read at most once a minute.
 
-    Asking starts a process, and anybody may call this endpoint: so without a cache nobody asks.
+    Anyone may call this endpoint and reading the crontab starts a process, so this never reads it
+    without a working cache.
     """
     try:
         return cache.get_or_set("project.health.crontab", _crontab_now, timeout=60)

@@ -374,7 +374,7 @@ def test_a_name_that_begins_many_names_is_searched_so_far_and_says_so(viewer, fo
     assert users_named("many")[0][0] == exact.pk
     assert found("blacklistentry", q="many") == [entry]
     text = viewer.get(page("blacklistentry"), {"q": "many"}).text
-    assert f"The rows of {MAX_USERS} of them are searched." in text
+    assert f"The list covers {MAX_USERS} of these users only." in text
 
 
 @pytest.mark.parametrize("term", HOSTILE, ids=ascii)
@@ -523,10 +523,10 @@ def test_unrevoking_asks_then_makes_the_token_valid_again_and_is_logged_twice(
 @pytest.mark.parametrize(
     ("scope", "hours", "text"),
     [
-        ("token", 1, "the token will be accepted again"),
+        ("token", 1, "The token will be accepted again until"),
         ("session", 1, "its refresh token stays refused"),
         ("user", 1, "that belong to no session"),
-        ("token", -1, "no token depends on this entry"),
+        ("token", -1, "the tokens it refused have expired too"),
     ],
 )
 def test_the_question_says_what_unrevoking_does(unrevoker, scope, hours, text):
@@ -603,9 +603,9 @@ def test_entries_in_force_for_good_are_a_choice_of_their_own(admin_client, user)
     url = "/admin/tokens/blacklistentry/"
     usual, for_good = admin_client.get(url).text, admin_client.get(url + "?status=for_good").text
     assert "1 blacklist entry" in usual
-    assert "for good</td>" not in usual
+    assert "forever</td>" not in usual
     assert "1 blacklist entry" in for_good
-    assert "for good</td>" in for_good
-    assert "for good</td>" in admin_client.get(f"{url}?q={user.username}").text
+    assert "forever</td>" in for_good
+    assert "forever</td>" in admin_client.get(f"{url}?q={user.username}").text
     entry = BlacklistEntry.objects.get(scope="user")
     assert "9999" not in admin_client.get(f"{url}{entry.pk}/change/").text

@@ -153,7 +153,7 @@ def test_sessions_that_ended_meanwhile_are_no_error(support, user):
     question = ask(support, SESSIONS, "end_selected", [session])
     sessions.end_all(user)
     answer = say_yes(support, SESSIONS, question)
-    assert messages(answer) == ["These sessions had ended already."]
+    assert messages(answer) == ["These sessions had already ended."]
     answer = ask(support, SESSIONS, "end_everywhere", [session], post="yes")
     assert answer.status_code == 302
 
@@ -292,7 +292,7 @@ def test_no_more_sessions_are_ended_than_the_bound_and_it_says_so(support, many,
     monkeypatch.setattr(ending, "MAX_SESSIONS", 10)
     rows = many(user, 12)
     question = ask(support, SESSIONS, "end_selected", rows[:1], select_across="1")
-    assert "these are the 10 newest" in question.text
+    assert "These are the 10 newest ones" in question.text
     assert messages(say_yes(support, SESSIONS, question)) == ["Ended 10 sessions of 1 user."]
     left = TokenSession.objects.values_list("sid", flat=True)
     assert set(left) == set(sorted(row.sid for row in rows)[:2])

@@ -319,7 +319,7 @@ def test_time_that_is_over_exits_with_3_when_rows_are_left():
     code, _, err = call(max_seconds=0)
 
     assert code == 3
-    assert err == "Stopped early (out of time): rows are left, and the next run goes on."
+    assert err == "Stopped early (out of time): rows are left, and the next run continues."
 
 
 def test_time_that_is_over_exits_with_0_when_nothing_is_left():

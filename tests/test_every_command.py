@@ -152,7 +152,7 @@ def test_time_that_is_over_is_one_line_and_the_next_run_goes_on(call):
 
     assert (code, out) == (0, "Removed nothing.\n")
     assert err == (
-        f"{STARTED}Stopped early (out of time): rows are left, and the next run goes on.\n"
+        f"{STARTED}Stopped early (out of time): rows are left, and the next run continues.\n"
     )
 
 
@@ -175,7 +175,7 @@ def test_a_signal_in_a_run_ends_it_after_its_batch_with_3(call, monkeypatch, num
 
     assert (code, out) == (3, "Removed 2 expired entries and 0 expired sessions.\n")
     assert err == (
-        f"{STARTED}Stopped early (asked to stop): rows are left, and the next run goes on."
+        f"{STARTED}Stopped early (asked to stop): rows are left, and the next run continues."
     )
     assert signal.getsignal(number) is before
 
@@ -258,7 +258,7 @@ def test_a_process_that_is_interrupted_in_a_run_ends_with_3():
     assert child.returncode == 3
     assert out == "Removed 2 expired entries and 0 expired sessions.\n"
     assert err.splitlines()[1:] == [
-        "CommandError: Stopped early (asked to stop): rows are left, and the next run goes on."
+        "CommandError: Stopped early (asked to stop): rows are left, and the next run continues."
     ]
     run = CleanupRun.objects.get()
     assert (run.outcome, run.slot) == ("partial", None)

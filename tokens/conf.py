@@ -1,9 +1,8 @@
-"""The app's settings, typed, and read from Django's settings each time they are used.
+"""The app's typed settings, read from Django's settings at each use.
 
-Nothing is copied at import, so ``override_settings`` works without help. What simplejwt has a
-setting for stays in ``SIMPLE_JWT``; the few names we need from there are read the same way,
-because simplejwt's own settings object is rebound when it changes and its importers keep the
-old one.
+Nothing is copied at import, so ``override_settings`` just works. If simplejwt has a setting for
+something, it stays in ``SIMPLE_JWT``. We read the few names we need from there directly, because
+simplejwt rebinds its own settings object on a change and modules that imported it keep the old one.
 """
 
 from collections.abc import Collection
@@ -24,27 +23,27 @@ class Conf:
 
     @property
     def TOKENS_CLEANUP_INTERVAL(self) -> timedelta:
-        """How often the cleanup should succeed; what ``--if-due`` and ``overdue`` go by."""
+        """How often the cleanup should succeed. ``--if-due`` and ``overdue`` use it."""
         return getattr(settings, "TOKENS_CLEANUP_INTERVAL", timedelta(hours=24))
 
     @property
     def TOKENS_CLEANUP_MARGIN(self) -> timedelta:
-        """How long rows are kept after expiry and leeway, for clocks that differ."""
+        """How long to keep rows after expiry and leeway, in case clocks differ."""
         return getattr(settings, "TOKENS_CLEANUP_MARGIN", timedelta(minutes=5))
 
     @property
     def TOKENS_RETENTION(self) -> timedelta:
-        """How much longer expired entries are kept, for audits."""
+        """How much longer to keep expired rows, for audits."""
         return getattr(settings, "TOKENS_RETENTION", timedelta(0))
 
     @property
     def TOKENS_CLEANUP_BATCH_SECONDS(self) -> float:
-        """How long one batch of the cleanup should take, in seconds."""
+        """The target duration of one cleanup batch, in seconds."""
         return getattr(settings, "TOKENS_CLEANUP_BATCH_SECONDS", 0.1)
 
     @property
     def TOKENS_ROTATION_GRACE(self) -> timedelta:
-        """How long the predecessor of a refresh token is answered with its successor."""
+        """How long a used refresh token still gets the same successor again."""
         return getattr(settings, "TOKENS_ROTATION_GRACE", timedelta(seconds=10))
 
     @property
@@ -60,22 +59,22 @@ class Conf:
 
     @property
     def TOKENS_SESSION_METADATA(self) -> bool:
-        """Whether a session keeps the IP address and user agent of its last use."""
+        """Whether to store the IP address and user agent of a session's last use."""
         return getattr(settings, "TOKENS_SESSION_METADATA", True)
 
     @property
     def TOKENS_MAX_SESSIONS_PER_USER(self) -> int | None:
-        """How many sessions a user may have; the oldest is ended when one more starts."""
+        """How many sessions a user may have; another login ends the oldest. None: no limit."""
         return getattr(settings, "TOKENS_MAX_SESSIONS_PER_USER", None)
 
     @property
     def TOKENS_REVOKE_ON(self) -> Collection[str]:
-        """Which events of a user end all of the user's sessions."""
+        """Which changes to a user end all of the user's sessions."""
         return getattr(settings, "TOKENS_REVOKE_ON", EVENTS)
 
 
 class SimpleJWT:
-    """The settings in ``SIMPLE_JWT`` that decide what a token means, with simplejwt's defaults."""
+    """The names in ``SIMPLE_JWT`` that define what a token means, with simplejwt's defaults."""
 
     def _get(self, name: str, *, default: T) -> T:
         return cast(T, (getattr(settings, "SIMPLE_JWT", None) or {}).get(name, default))

@@ -1,8 +1,8 @@
-"""What can be wrong with a token. The HTTP layer decides what a client gets to see of it."""
+"""What can be wrong with a token. The HTTP layer decides how much of it a client sees."""
 
 
 class TokensError(Exception):
-    """The token can't be used. (The docstring of each subclass is its message.)"""
+    """The token can't be used. The docstring of each subclass is its message."""
 
     def __init__(self) -> None:
         super().__init__((self.__doc__ or "").strip())
@@ -23,7 +23,7 @@ class TokenRevoked(TokensError):
 class TokenReused(TokenRevoked):
     """Token is blacklisted"""
 
-    # The same message as for any revoked token: whoever replays one learns nothing.
+    # The same message as for any revoked token, so that a replay reveals nothing.
 
 
 class UserUnknown(TokensError):

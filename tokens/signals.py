@@ -1,8 +1,8 @@
-"""What an application may want to know. Sent after commit, by ``send_robust``, without secrets.
+"""Signals for applications, sent with ``send_robust`` after the commit. They carry no secrets.
 
-A receiver that raises is logged by Django and disturbs nobody. What is about sessions is sent by
-``TokenSession``; ``sid`` is the session's id as its tokens spell it, ``user_id`` the primary key of
-its user. What is about the cleanup is sent by ``CleanupRun``.
+If a receiver raises, Django logs the exception and the other receivers still run. ``TokenSession``
+is the sender of session signals: ``sid`` is the session id as the tokens spell it, ``user_id`` the
+primary key of the user. ``CleanupRun`` is the sender of cleanup signals.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ session_refreshed = Signal()
 # Arguments: sid, user_id, reason (one of BlacklistEntry.Reason)
 session_ended = Signal()
 
-# A refresh token was used twice: somebody else has it. The session has been ended.
+# A refresh token was used twice, so someone else may have a copy. The session has been ended.
 # Arguments: sid, user_id
 refresh_reuse_detected = Signal()
 
@@ -36,7 +36,7 @@ cleanup_failed = Signal()
 
 
 def send_after_commit(signal: Signal, sender: type, *, using: str, **arguments: Any) -> None:
-    """Send ``signal`` once the transaction on ``using`` is committed, at once outside of one."""
+    """Send ``signal`` when the transaction on ``using`` commits, or now if there is none."""
     if signal.has_listeners(sender):
         transaction.on_commit(
             lambda: signal.send_robust(sender, **arguments), using=using, robust=True

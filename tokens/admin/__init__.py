@@ -1,7 +1,7 @@
-"""The admin: to find out whose tokens were revoked, when and why, and to end sessions.
+"""The admin shows whose tokens were revoked, when and why, and can end sessions.
 
-It reads, but for two acts that need a right of their own and are logged: un-revoking an entry,
-and ending sessions.
+It is read-only except for two actions, un-revoking entries and ending sessions. Each needs its own
+permission and is logged.
 """
 
 from .entries import BlacklistEntryAdmin

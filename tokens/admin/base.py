@@ -1,7 +1,7 @@
-"""What the admin classes share: pages that only read, and whose cost does not grow with the table.
+"""What the admin classes share: read-only pages whose cost does not grow with the table.
 
-On millions of rows that means: count no more rows than anybody pages through, sort and search
-along indexes only, and offer no list of all users.
+With millions of rows, they count no more rows than they page through, sort and search along
+indexes only, and offer no list of all users.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ else:
 
 
 class CappedPaginator(AnyPaginator):
-    """Counts, and pages through, at most ``cap`` rows."""
+    """Count and page through at most ``cap`` rows."""
 
     cap = 10_000
     object_list: QuerySet[Any]
@@ -59,10 +59,10 @@ class CappedPaginator(AnyPaginator):
 
 
 class BoundedChangeList(ChangeList):
-    """Sorts only as offered, and shows no number that it does not know."""
+    """Sort only by the columns that offer it, and show no total that was not counted."""
 
     def get_ordering_field(self, field_name: Any) -> Any:
-        # Without this ``?o=`` sorts by any column, also one that offers no link to do so.
+        # Without this, ``?o=`` sorts by any column, even by one that has no sort link.
         if field_name not in (self.sortable_by or ()):
             return None
         return super().get_ordering_field(field_name)
@@ -71,16 +71,16 @@ class BoundedChangeList(ChangeList):
         super().get_results(request)
         narrowed = self.query or self.has_active_filters
         if self.paginator.is_capped or not narrowed:
-            # Equal numbers hide the one beside the search box; the one below the list is honest.
+            # Equal numbers hide the total beside the search box. The one below the list is correct.
             self.full_result_count = self.result_count
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """Shows rows, and neither adds nor changes nor deletes any."""
+    """Show rows; never add, change or delete any."""
 
     fields: ClassVar[tuple[str, ...]] = ()
-    # The only query parameters that filter. Django would take any lookup on a column, which lets
-    # people guess what a column holds that they are not shown, or run a regex over the table.
+    # The only query parameters that filter. Django would accept any lookup on a column, so that
+    # people could guess values they are not shown, or run a regex over the whole table.
     lookups: frozenset[str] = frozenset()
     actions: tuple[str, ...] = ()
     sortable_by: ClassVar[tuple[str, ...]] = ()
@@ -112,13 +112,13 @@ class ReadOnlyAdmin(ModelAdmin):
 
 
 class OfUsersAdmin(ReadOnlyAdmin):
-    """Shows rows that belong to users, who may be gone, and finds them by the user's name."""
+    """Show rows that belong to users, even deleted ones, and find them by user name."""
 
     search_fields = ("pk",)  # only makes the search box appear
     lookups = frozenset({"user"})
 
     def about(self, term: str) -> Q:
-        """Return which rows ``term`` names by themselves, whoever their user is."""
+        """Return which rows match ``term`` directly, regardless of their user."""
         raise NotImplementedError
 
     def get_search_results(
@@ -129,18 +129,18 @@ class OfUsersAdmin(ReadOnlyAdmin):
             return queryset, False
         users, are_all = users_named(term)
         if not are_all:
-            text = _("Many users have names that begin so. The rows of %d of them are searched.")
+            text = _("Many user names begin like this. The list covers %d of these users only.")
             self.message_user(request, text % len(users), messages.WARNING)
         return queryset.filter(self.about(term) | Q(user__in=users)), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # Not a join: it would drop the sessions of a user who is gone, and can't reach a user
-        # who is kept in another database.
+        # Not a join: it would drop the sessions of a deleted user, and it can't reach users in
+        # another database.
         return super().get_queryset(request).prefetch_related("user")
 
     @admin.display(description=_("user"))
     def user_link(self, row: Any) -> str:
-        """Return the user's name with a link to the user's page, or the id of one who is gone."""
+        """Return the user's name, linked to the user's page, or the id of a deleted user."""
         if row.user_id is None:
             return str(self.get_empty_value_display())
         user: AbstractBaseUser | None
@@ -162,32 +162,32 @@ class OfUsersAdmin(ReadOnlyAdmin):
 def moment(
     field: str, description: "str | _StrPromise", *, never: Callable[[], datetime] | None = None
 ) -> Callable[[Any, Any], str]:
-    """Return a column that shows a moment, short enough for a list of many columns.
+    """Return a column that shows a time, short enough for a list of many columns.
 
-    ``never`` returns the moment that is shown as "for good".
+    A time equal to ``never()`` is shown as "forever".
     """
 
     @admin.display(description=description, ordering=field)
     def column(_admin: ReadOnlyAdmin, row: Any) -> str:
         value = getattr(row, field)
         if never is not None and value == never():
-            return gettext("for good")
+            return gettext("forever")
         return shown(value)
 
     return column
 
 
 def shown(value: datetime) -> str:
-    """Return a moment in the time zone of the reader, to the minute."""
+    """Return a time in the reader's time zone, to the minute."""
     return date_format(localtime(value) if is_aware(value) else value, "Y-m-d H:i")
 
 
 def label(text: "str | _StrPromise", kind: str) -> str:
-    """Return ``text`` in the colour of ``kind``: good, busy, odd, bad or quiet."""
+    """Return ``text`` as a label in the colour of ``kind``: good, busy, odd, bad or quiet."""
     return format_html('<span class="tokens-label tokens-{}">{}</span>', kind, text)
 
 
 def shortened(text: str, length: int) -> str:
-    """Return the beginning of ``text``, with all of it to be seen under the mouse."""
+    """Return the beginning of ``text``; the mouse pointer reveals all of it."""
     short = Truncator(text).chars(length)
     return short if short == text else format_html('<span title="{}">{}</span>', text, short)

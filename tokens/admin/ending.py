@@ -1,6 +1,6 @@
-"""End sessions from the admin: first the question, then the act, which leaves a record.
+"""End sessions from the admin: ask first, then end them and record it.
 
-Both are bounded, whatever is selected: the session list may be "all 10,000 and more".
+Both steps are bounded, because a selection may be "all 10,000 and more".
 """
 
 import logging
@@ -37,7 +37,7 @@ RIGHT = "tokens.end_tokensession"
 MAX_SESSIONS = CappedPaginator.cap
 MAX_USERS = 100
 
-# So many names a question shows, and so many ids a line of the log.
+# The most names a confirmation page shows, and the most ids a log line shows.
 _NAMES = 20
 _IDS = 100
 
@@ -47,8 +47,8 @@ _REASON = BlacklistEntry.Reason.ADMIN
 def end_selected(
     model_admin: "ModelAdmin", request: HttpRequest, queryset: SessionQuerySet
 ) -> HttpResponse | None:
-    """End the selected sessions, the newest MAX_SESSIONS of them at most."""
-    # The question's count has to be what its answer ends, also when people log in meanwhile.
+    """End the selected sessions, at most the newest MAX_SESSIONS of them."""
+    # End exactly what the page asked about, even if people have logged in since.
     until = session_uuid(request.POST.get("until", ""))
     rows = queryset.filter(sid__lte=until) if until else queryset
     pairs = rows.prefetch_related(None).order_by("-sid").values_list("sid", "user_id")
@@ -76,15 +76,15 @@ def end_selected(
 def end_everywhere(
     model_admin: "ModelAdmin", request: HttpRequest, users: Iterable[Any], *, action: str
 ) -> HttpResponse | None:
-    """Log these users (by primary key) out everywhere, if they are not more than MAX_USERS.
+    """Log these users (given by primary key) out everywhere, unless they exceed MAX_USERS.
 
-    ``action`` is the name of the action that calls this, which the question asks for again.
+    ``action`` is the name of the calling action; the confirmation page submits it again.
     """
     pks = list(users)
     if len(pks) > MAX_USERS:
         text = _(
-            "Nothing was ended: at most %d users can be logged out everywhere at once."
-            " “manage.py revoke_tokens --all-users” does it for everybody."
+            "No session was ended. You can log out at most %d users everywhere at once. To log out"
+            " everybody, run “manage.py revoke_tokens --all-users”."
         )
         model_admin.message_user(request, text % MAX_USERS, messages.ERROR)
         return None
@@ -111,7 +111,7 @@ def end_everywhere(
 
 
 def _say_ended_already(model_admin: "ModelAdmin", request: HttpRequest) -> None:
-    model_admin.message_user(request, _("These sessions had ended already."), messages.WARNING)
+    model_admin.message_user(request, _("These sessions had already ended."), messages.WARNING)
 
 
 def _question(
@@ -141,7 +141,7 @@ def _question(
 
 
 def _log(request: HttpRequest, numbers: Counter[Any], sids: Iterable[UUID]) -> None:
-    # Before the act: a line too many is better than one too few.
+    # Log before ending: a line too many is better than a missing one.
     logger.info(
         "user %s (%r) ends %s in the admin; users: %s; sessions: %s",
         request.user.pk,
@@ -161,9 +161,9 @@ def _log(request: HttpRequest, numbers: Counter[Any], sids: Iterable[UUID]) -> N
 def _record(
     model_admin: "ModelAdmin", request: HttpRequest, numbers: Counter[Any], ended: int
 ) -> None:
-    """Record what was done where the admin shows it, and say it.
+    """Record what was done in the admin's history, and tell the person who did it.
 
-    Each user's own history gets a record; when they are many, all of them together get one.
+    Each user's history gets a record. Above MAX_USERS users, a single record covers them all.
     """
     summary = _summary(ended, len(numbers))
     if len(numbers) <= MAX_USERS:
@@ -190,7 +190,7 @@ def _record(
 
 
 def _names(pks: Iterable[Any]) -> dict[Any, str]:
-    """Return the users' names, or the ids of those who are gone."""
+    """Return the users' names, or the ids of deleted users."""
     found = get_user_model()._base_manager.in_bulk(pks := list(pks))
     return {pk: found[pk].get_username() if pk in found else _("%s (deleted)") % pk for pk in pks}
 

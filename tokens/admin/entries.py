@@ -1,4 +1,4 @@
-"""The blacklist in the admin: read-only, but for un-revoking by those who have that right."""
+"""The blacklist in the admin: read-only, except for un-revoking with the permission for it."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -28,7 +28,7 @@ Choices = Iterable[tuple[str, "str | _StrPromise"]]
 
 
 class StatusFilter(admin.SimpleListFilter):
-    """Entries in force for good would fill the first pages, so they are a choice of their own."""
+    """Filter by status. Entries that never expire would fill the first pages, so hide them here."""
 
     title = _("status")
     parameter_name = "status"
@@ -37,7 +37,7 @@ class StatusFilter(admin.SimpleListFilter):
         return [
             ("in_force", _("in force")),
             ("expired", _("expired")),
-            ("for_good", _("in force for good")),
+            ("for_good", _("in force forever")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
@@ -54,7 +54,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class NeededFilter(admin.SimpleListFilter):
-    """By when entries in force will have expired, along the index on ``expires_at``."""
+    """Filter entries in force by when they expire, along the index on ``expires_at``."""
 
     title = _("needed until")
     parameter_name = "needed"
@@ -92,7 +92,7 @@ class BlacklistEntryAdmin(OfUsersAdmin):
     list_filter = (StatusFilter, "scope", "reason", NeededFilter)
     lookups = OfUsersAdmin.lookups | {"status", "scope__exact", "reason__exact", "needed"}
     ordering = ("-expires_at",)  # the column that has an index
-    search_help_text = _("The exact id of a token, session or user, or the beginning of a name.")
+    search_help_text = _("Exact id of a token, session or user, or the beginning of a user name.")
     fields = (
         "status",
         "scope",
@@ -105,7 +105,7 @@ class BlacklistEntryAdmin(OfUsersAdmin):
         "key",
     )
     actions = ("delete_selected",)
-    actions_selection_counter = False  # it would offer to select all pages
+    actions_selection_counter = False  # it would offer to select every page
     list_max_show_all = 200
 
     revoked_at = moment("created_at", _("revoked at"))

@@ -1,4 +1,4 @@
-"""When the cleanup ran, and what came of it."""
+"""When the cleanup ran, and with what result."""
 
 from datetime import timedelta
 from typing import Any
@@ -85,7 +85,7 @@ class CleanupRunAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("duration"))
     def duration(self, run: CleanupRun) -> str:
-        """Return how long the run took, or has been heard of so far."""
+        """Return how long the run took, or how long it had run at its last heartbeat."""
         took = (run.finished_at or run.heartbeat_at) - run.started_at
         whole = timedelta(seconds=round(took.total_seconds()))
         return str(whole) if whole >= timedelta(minutes=1) else _seconds(took.total_seconds())

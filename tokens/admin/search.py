@@ -1,4 +1,4 @@
-"""Searches along indexes, whatever people type."""
+"""Searches that use an index, whatever people type."""
 
 import ipaddress
 import uuid
@@ -13,13 +13,14 @@ from .. import databases
 
 MAX_USERS = 100
 
-_ENDS_RANGE = "\U0010ffff"  # sorts behind every character
+_ENDS_RANGE = "\U0010ffff"  # sorts after every character
 
 
 def users_named(term: str) -> tuple[list[Any], bool]:
-    """Return the keys of users whose name is or begins with ``term``, and whether that is all.
+    """Return primary keys of users whose name begins with ``term``, and whether these are all.
 
-    At most MAX_USERS, an exact match among them. Two statements, each along the index on the name.
+    Returns at most MAX_USERS keys, always including an exact match. Takes two statements, which
+    both use the index on the name.
     """
     users = get_user_model()._base_manager.all()
     options = get_user_model()._meta
@@ -28,7 +29,7 @@ def users_named(term: str) -> tuple[list[Any], bool]:
         return [], True
     try:
         exact = list(users.filter(**{name.name: term}).values_list("pk", flat=True)[:1])
-    except (ValueError, TypeError, ValidationError):  # no name, where names are not text
+    except (ValueError, TypeError, ValidationError):  # not a name, if names are not text
         return [], True
     if not isinstance(name, CharField | TextField):
         return exact, True
@@ -44,7 +45,7 @@ def _beginning_with(users: QuerySet[Any], name: str, term: str) -> QuerySet[Any]
 
 
 def uuids(term: str) -> list[uuid.UUID]:
-    """Return the UUID that ``term`` spells in any way, or nothing."""
+    """Return the UUID that ``term`` spells, in any notation, or an empty list."""
     try:
         return [uuid.UUID(term)]
     except ValueError:
@@ -52,7 +53,7 @@ def uuids(term: str) -> list[uuid.UUID]:
 
 
 def ip_addresses(term: str) -> list[str]:
-    """Return ``term`` as an IP address in its usual spelling, or nothing."""
+    """Return ``term`` as an IP address in canonical notation, or an empty list."""
     try:
         return [str(ipaddress.ip_address(term))]
     except ValueError:

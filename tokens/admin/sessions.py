@@ -1,6 +1,6 @@
-"""Who is logged in, on which device. Shown without anything that a token could be made from.
+"""Who is logged in, on which device. Shows nothing that a token could be made from.
 
-Sessions can be ended here by those who have the right to.
+People with the permission can end sessions here.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ class TokenSessionAdmin(OfUsersAdmin):
     ordering = ("-sid",)  # by time of login: session ids grow with time
     sortable_by = ("ends_at",)
     actions = ("end_selected", "end_everywhere")
-    search_help_text = _("The exact id of a session, an IP address, or the beginning of a name.")
+    search_help_text = _("Exact id of a session, an IP address, or the beginning of a user name.")
     fields = (
         "sid",
         "user_link",
@@ -79,7 +79,7 @@ class TokenSessionAdmin(OfUsersAdmin):
         return ending.end_everywhere(self, request, chosen, action="end_everywhere")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A session may go with its user, whose page asks this; on its own pages it may not."""
+        """Allow deletion together with the user, on the user's page, but not on our own pages."""
         match = request.resolver_match
         prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
         own = match is None or (match.url_name or "").startswith(prefix)

@@ -1,4 +1,4 @@
-"""What a project's own user admin may inherit."""
+"""A mixin for a project's own user admin."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -27,14 +27,14 @@ _MAX_COUNT = 1_000
 
 
 class SessionsLinkMixin(ModelAdmin):
-    """Adds the way to a user's sessions to your user admin, and ends them in its list.
+    """Link each user to their sessions in your user admin, and end sessions from the user list.
 
-    A user's page gets a field "Sessions" for those who may view sessions; the list of users gets
-    the action "End all sessions of the selected users" for those who may end sessions::
+    People who may view sessions see a field "Sessions" on a user's page. People who may end
+    sessions get the action "End all sessions of the selected users" in the list of users::
 
         class UserAdmin(SessionsLinkMixin, django.contrib.auth.admin.UserAdmin): ...
 
-    Name ``token_sessions`` in your own ``fieldsets`` to choose its place.
+    To place the field yourself, put ``token_sessions`` into your ``fieldsets``.
     """
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -49,7 +49,7 @@ class SessionsLinkMixin(ModelAdmin):
 
     @admin.display(description=_("sessions"))
     def token_sessions(self, user: Any) -> str:
-        """Return how many sessions the user has, with a link to the list of them."""
+        """Return how many sessions the user has, linked to the list of them."""
         rows = TokenSession.objects.using(blacklist.database()).of_user(user.pk)
         number = rows[: _MAX_COUNT + 1].count()
         text = ngettext("%d session", "%d sessions", number) % number

@@ -50,7 +50,7 @@ class ChecksBlacklist(base.JWTAuthentication):
         return token
 
     def check(self, claims: Claims) -> None:
-        """Ask the blacklist by a statement of its own: 401 if the token is refused."""
+        """Check the blacklist in a separate statement; 401 if the token is refused."""
         try:
             blacklist.check(claims)
         except DATABASE_ERRORS as error:

@@ -10,11 +10,11 @@ from ..origin import Client
 
 
 def client_of(request: Request | None) -> Client:
-    """Return the address and user agent of a request; an empty Client without one.
+    """Return the address and user agent of a request; an empty Client if it is None.
 
-    The address is the peer's. A header names it only where DRF's NUM_PROXIES says how many
-    proxies of ours append to it: then the entry that the outermost of them added, which a client
-    can't forge.
+    The address is the peer's, unless DRF's NUM_PROXIES says how many of your proxies append to
+    X-Forwarded-For. Then it is the entry added by the outermost of these, which a client can't
+    forge.
     """
     if request is None:
         return Client()

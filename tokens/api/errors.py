@@ -1,4 +1,4 @@
-"""Answers that simplejwt does not have."""
+"""Error answers that simplejwt does not have."""
 
 import logging
 from typing import Any
@@ -14,30 +14,31 @@ logger = logging.getLogger("tokens")
 
 
 class BlacklistUnavailable(DetailDictMixin, APIException):
-    """The blacklist can't be read or written: nothing is accepted, and the token still exists.
+    """The blacklist can't be read or written, so no token is accepted.
 
-    503 with Retry-After, as RFC 7009 (section 2.2.1) has it.
+    Answers 503 with Retry-After, as RFC 7009 (section 2.2.1) says: the client must assume that its
+    token still exists.
     """
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_detail = _(  # type: ignore[assignment]
-        "Tokens can't be checked at the moment. Try again shortly."
+        "Tokens can't be checked right now. Try again shortly."
     )
     default_code = "service_unavailable"
-    wait = 1  # seconds; DRF makes Retry-After of it
+    wait = 1  # seconds; DRF sends it as Retry-After
 
 
 DATABASE_ERRORS = (DatabaseError, InterfaceError)
 
 
 def unavailable() -> BlacklistUnavailable:
-    """Log the database error that is being handled, and return what to answer."""
+    """Log the database error that is being handled, and return the exception to raise."""
     logger.exception("the database does not answer: no token can be checked")
     return BlacklistUnavailable()
 
 
 def with_code(response: Response) -> Response:
-    """Complete an error answer to simplejwt's shape: ``detail`` and ``code`` at the top."""
+    """Add simplejwt's top-level ``detail`` and ``code`` to an error answer that lacks them."""
     if not isinstance(response.data, dict):
         response.data = {"errors": response.data}
     first = _first(response.data)
@@ -47,7 +48,7 @@ def with_code(response: Response) -> Response:
 
 
 def _first(errors: Any) -> ErrorDetail | str:
-    """Return the first message in an error answer of DRF, however deep it lies."""
+    """Return the first message in a DRF error answer, however deeply nested."""
     if isinstance(errors, dict) and errors:
         return _first(errors.get("detail") or next(iter(errors.values())))
     if isinstance(errors, list) and errors:

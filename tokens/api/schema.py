@@ -1,4 +1,4 @@
-"""What drf-spectacular can't see by itself. Imported only where it is installed."""
+"""Schema details that drf-spectacular can't infer. Imported only if it is installed."""
 
 from typing import Any
 
@@ -18,9 +18,9 @@ class ErrorSerializer(serializers.Serializer[Any]):
 
 
 ERRORS = {
-    400: OpenApiResponse(ErrorSerializer, "The request is incomplete or no JSON."),
+    400: OpenApiResponse(ErrorSerializer, "The request is incomplete or not valid JSON."),
     401: OpenApiResponse(ErrorSerializer, "Wrong password, or the token is not accepted."),
-    503: OpenApiResponse(ErrorSerializer, "The database does not answer. Nothing was changed."),
+    503: OpenApiResponse(ErrorSerializer, "The database does not answer. Try again."),
 }
 
 
@@ -46,7 +46,7 @@ class JWTScheme(base.SimpleJWTScheme):
 
 
 class TokenViewExtension(OpenApiViewExtension):
-    """Adds the errors that every endpoint shares."""
+    """Add the errors that every endpoint shares."""
 
     target_class = "tokens.api.views.TokenView"
     match_subclasses = True
@@ -57,7 +57,7 @@ class TokenViewExtension(OpenApiViewExtension):
         success: dict[int, Any] = {200: view.serializer_class}
         options: dict[str, Any] = {}
         if view in (views.LogoutView, views.SessionDetailView):
-            success = {204: OpenApiResponse(description="Logged out, now or before.")}
+            success = {204: OpenApiResponse(description="Logged out, now or earlier.")}
         if view is views.LogoutView:
             options["auth"] = [{"jwtAuth": []}, {}]
         if view in (views.LogoutAllView, views.LogoutOthersView):

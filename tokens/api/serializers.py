@@ -1,7 +1,7 @@
-"""simplejwt's serializers over our token classes, with its answers.
+"""simplejwt's serializers, with our token classes and the same answers.
 
-They also serve a project that keeps simplejwt's views and names these in ``SIMPLE_JWT``
-(``TOKEN_OBTAIN_SERIALIZER`` and so on).
+A project that keeps simplejwt's views names these in ``SIMPLE_JWT`` (``TOKEN_OBTAIN_SERIALIZER``
+and so on).
 """
 
 from typing import Any
@@ -21,11 +21,11 @@ from .client import client_of
 
 
 class AsksBlacklist:
-    """Marks the serializers that refuse revoked tokens and start sessions."""
+    """Mark the serializers that refuse revoked tokens and start sessions."""
 
 
 class TokenObtainPairSerializer(AsksBlacklist, base.TokenObtainPairSerializer):
-    """Log in: an access and a refresh token of a new session."""
+    """Log in: return an access token and a refresh token of a new session."""
 
     token_class = RefreshToken
 
@@ -35,19 +35,19 @@ class TokenObtainPairSerializer(AsksBlacklist, base.TokenObtainPairSerializer):
 
 
 class TokenObtainSlidingSerializer(AsksBlacklist, base.TokenObtainSlidingSerializer):
-    """Log in: a sliding token."""
+    """Log in: return a sliding token."""
 
     token_class = SlidingToken
 
 
 class TokenRefreshSlidingSerializer(AsksBlacklist, base.TokenRefreshSlidingSerializer):
-    """A sliding token for a longer time, under the same jti."""
+    """Extend a sliding token; it keeps its jti."""
 
     token_class = SlidingToken
 
 
 class TokenRefreshSerializer(AsksBlacklist, base.TokenRefreshSerializer):
-    """A new access token, and with ROTATE_REFRESH_TOKENS the one next refresh token."""
+    """Return a new access token and, with ROTATE_REFRESH_TOKENS, the next refresh token."""
 
     token_class = RefreshToken
 
@@ -74,7 +74,7 @@ class TokenRefreshSerializer(AsksBlacklist, base.TokenRefreshSerializer):
 
 
 class TokenVerifySerializer(AsksBlacklist, base.TokenVerifySerializer):
-    """Whether a token of any type would be accepted."""
+    """Check whether a token of any type would be accepted."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         AnyToken(attrs["token"])
@@ -82,7 +82,7 @@ class TokenVerifySerializer(AsksBlacklist, base.TokenVerifySerializer):
 
 
 class TokenBlacklistSerializer(AsksBlacklist, base.TokenBlacklistSerializer):
-    """Log out by refresh token, answered alike however often it is asked."""
+    """Log out with a refresh token. Repeating it gives the same answer."""
 
     token_class = RefreshToken
 
@@ -94,19 +94,19 @@ class TokenBlacklistSerializer(AsksBlacklist, base.TokenBlacklistSerializer):
 
 
 class LogoutSerializer(serializers.Serializer[Any]):
-    """The token that says which login to end; the Authorization header serves as well."""
+    """A token of the login to end. The Authorization header can carry it instead."""
 
     refresh = serializers.CharField(required=False)
 
 
 class SessionsEndedSerializer(serializers.Serializer[Any]):
-    """How many logins were ended."""
+    """How many sessions were ended."""
 
     sessions_ended = serializers.IntegerField(read_only=True)
 
 
 class SessionSerializer(serializers.ModelSerializer[TokenSession]):
-    """A login, as its user sees it; nothing in it can be used as a token."""
+    """A session as its user sees it. Nothing in it can be used as a token."""
 
     current = serializers.SerializerMethodField()
 

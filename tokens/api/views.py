@@ -1,4 +1,4 @@
-"""The endpoints. They write outside request transactions, so an answer means: committed."""
+"""The endpoints. They write outside request transactions, so an answer means "committed"."""
 
 from typing import Any, cast
 
@@ -33,22 +33,22 @@ from .errors import DATABASE_ERRORS, unavailable, with_code
 class NoTokenGiven(DetailDictMixin, APIException):
     status_code = status.HTTP_400_BAD_REQUEST
     default_detail = _(  # type: ignore[assignment]
-        "Give a refresh token in the body or a token in the Authorization header."
+        "Send a refresh token in the body or a token in the Authorization header."
     )
     default_code = "token_required"
 
 
 @method_decorator(never_cache, name="dispatch")
 class TokenView(base.TokenViewBase):
-    """An endpoint about tokens: not cached, not in a request transaction, throttled by scope.
+    """An endpoint for tokens: not cached, not in a request transaction, throttled by scope.
 
-    A project's own serializer, named in ``SIMPLE_JWT``, is used if it is a subclass of ours.
+    If ``SIMPLE_JWT`` names a serializer that is a subclass of ours, the view uses it.
     """
 
     throttle_scope = "tokens"
 
     def get_renderers(self) -> list[Any]:
-        """Return the project's renderers but DRF's HTML form, which can't show every bad input."""
+        """Return the project's renderers except DRF's HTML form, which fails on some bad input."""
         renderers = super().get_renderers()
         plain = [one for one in renderers if not isinstance(one, BrowsableAPIRenderer)]
         return plain or [JSONRenderer()]
@@ -70,44 +70,45 @@ class TokenView(base.TokenViewBase):
         return with_code(super().handle_exception(exc))
 
 
-# After a write DRF's error handling would roll a request transaction back, and a success would be
-# answered before it is committed.
+# In a request transaction, DRF's error handling would roll back what a view wrote before raising,
+# and a success would be answered before it is committed.
 for _alias in connections:
     transaction.non_atomic_requests(using=_alias)(TokenView.dispatch)
 
 
 class TokenObtainPairView(TokenView):
-    """Log in with a user name and a password; answers an access and a refresh token."""
+    """Log in with a user name and a password; get an access token and a refresh token."""
 
     serializer_class = serializers.TokenObtainPairSerializer
     serializer_setting = "TOKEN_OBTAIN_SERIALIZER"
 
 
 class TokenRefreshView(TokenView):
-    """Exchange a refresh token for a new access token, and with rotation a new refresh token."""
+    """Exchange a refresh token for a new access token and, with rotation, a new refresh token."""
 
     serializer_class = serializers.TokenRefreshSerializer
     serializer_setting = "TOKEN_REFRESH_SERIALIZER"
 
 
 class TokenVerifyView(TokenView):
-    """Ask whether a token of any type would be accepted."""
+    """Check whether a token of any type would be accepted."""
 
     serializer_class = serializers.TokenVerifySerializer
     serializer_setting = "TOKEN_VERIFY_SERIALIZER"
 
 
 class TokenBlacklistView(TokenView):
-    """Log out with a refresh token, as simplejwt's endpoint of this name does."""
+    """Log out with a refresh token, like simplejwt's endpoint of the same name."""
 
     serializer_class = serializers.TokenBlacklistSerializer
     serializer_setting = "TOKEN_BLACKLIST_SERIALIZER"
 
 
 class LogoutView(TokenView):
-    """Log out here: end the login that the given token belongs to.
+    """Log out here: end the session that the token belongs to.
 
-    Takes a refresh token in the body or the token of the Authorization header, expired or not.
+    Send a refresh token in the body, or your token in the Authorization header. An expired token
+    works too.
     """
 
     serializer_class = serializers.LogoutSerializer
@@ -137,19 +138,19 @@ class LogoutView(TokenView):
 
 
 class SignedInView(TokenView):
-    """An endpoint for somebody who is logged in, by the token of the Authorization header."""
+    """An endpoint for a logged-in user, identified by the token in the Authorization header."""
 
     authentication_classes = (JWTAuthentication,)  # type: ignore[assignment]
     permission_classes = (IsAuthenticated,)  # type: ignore[assignment]
 
     def current_sid(self) -> str | None:
-        """Return the id of the session that asks; None without a token that has one."""
+        """Return the session id in the request's token, or None if there is none."""
         token: Any = self.request.auth
         return cast("str | None", token.get(SID_CLAIM)) if token else None
 
 
 class LogoutAllView(SignedInView):
-    """Log out everywhere: end all logins of the user, this one too."""
+    """Log out everywhere: end all sessions of the user, including this one."""
 
     serializer_class = serializers.SessionsEndedSerializer
 
@@ -158,9 +159,10 @@ class LogoutAllView(SignedInView):
 
 
 class LogoutOthersView(SignedInView):
-    """Log out everywhere else: end all logins of the user but this one.
+    """Log out everywhere else: end all sessions of the user except this one.
 
-    Tokens of plain simplejwt, which belong to no session, can't be told apart: all are ended.
+    Tokens without a session, such as those of plain simplejwt, can't be told apart: all are
+    refused.
     """
 
     serializer_class = serializers.SessionsEndedSerializer
@@ -177,7 +179,7 @@ class SessionPagination(PageNumberPagination):
 
 
 class SessionListView(SignedInView, ListModelMixin):
-    """List the logins of the user, the one used last first; ``current`` marks this one."""
+    """List the user's sessions, most recently used first; ``current`` marks this one."""
 
     http_method_names = ("get", "head", "options")
     serializer_class = serializers.SessionSerializer
@@ -194,7 +196,7 @@ class SessionListView(SignedInView, ListModelMixin):
 
 
 class SessionDetailView(SignedInView):
-    """End one login of the user by the id of its session."""
+    """End one of the user's sessions, given its id."""
 
     http_method_names = ("delete", "options")
     serializer_class = serializers.SessionSerializer
@@ -206,7 +208,7 @@ class SessionDetailView(SignedInView):
 
 
 def serializer_of_simplejwts_view(view: type | None) -> type | None:
-    """Return the serializer of a view of simplejwt that is none of ours; None for other views."""
+    """Return the serializer of a simplejwt view that is not ours; None for any other view."""
     if view is None or not issubclass(view, base.TokenViewBase) or issubclass(view, TokenView):
         return None
     serializer: type = view().get_serializer_class()

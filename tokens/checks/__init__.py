@@ -1,6 +1,6 @@
-"""System checks: settings without meaning, protection in vain, and cleanups that never run.
+"""System checks: invalid settings, protection that does not protect, cleanups that never run.
 
-An Error also stops ``manage.py crontab run``, so it is kept for what must not run at all.
+An Error also stops ``manage.py crontab run``, so use one only for what must not run at all.
 """
 
 from . import cached, protection, scheduling, values

@@ -1,4 +1,4 @@
-"""Ways to believe oneself protected in vain."""
+"""Settings that look protected but are not."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -34,8 +34,8 @@ def check_protection(**kwargs: Any) -> list[CheckMessage]:
     if not any(_asks(door) for door in doors):
         return [
             Error(
-                "Nothing asks the blacklist: revoked access tokens are still accepted.",
-                hint='Name "tokens.api.authentication.JWTAuthentication" in'
+                "Nothing checks the blacklist: revoked access tokens are still accepted.",
+                hint='Put "tokens.api.authentication.JWTAuthentication" into'
                 ' REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"], or'
                 ' "tokens.jwt.AccessToken" in SIMPLE_JWT["AUTH_TOKEN_CLASSES"].',
                 id="tokens.E020",
@@ -44,8 +44,8 @@ def check_protection(**kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
             f"{door.__module__}.{door.__qualname__} accepts revoked access tokens.",
-            hint="Replace it by its namesake in tokens.api.authentication, or name only classes"
-            ' of tokens.jwt in SIMPLE_JWT["AUTH_TOKEN_CLASSES"].',
+            hint="Use the class of the same name in tokens.api.authentication, or list only classes"
+            ' from tokens.jwt in SIMPLE_JWT["AUTH_TOKEN_CLASSES"].',
             id="tokens.E021",
         )
         for door in doors
@@ -105,8 +105,8 @@ def check_write_lock(**kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         checks.Warning(
-            "SQLite transactions begin without the write lock, so one that reads first fails"
-            ' with "database is locked" when somebody else writes meanwhile.',
+            "SQLite transactions begin without the write lock, so a transaction that reads first"
+            ' fails with "database is locked" if another connection writes meanwhile.',
             hint='Set DATABASES["default"]["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
             id="tokens.W013",
         )
@@ -115,10 +115,10 @@ def check_write_lock(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def check_time_zone(**kwargs: Any) -> list[CheckMessage]:
-    """Return a Warning if the database moves some of our moments by an hour.
+    """Return a Warning if the database shifts some of our timestamps by an hour.
 
-    Without USE_TZ our naive UTC moments go to PostgreSQL as local times of TIME_ZONE. An hour that
-    is skipped in spring does not exist there, and is stored and compared as the hour after it.
+    Without USE_TZ, PostgreSQL takes our naive UTC timestamps for local times in TIME_ZONE. The hour
+    that is skipped in spring does not exist there: it is stored and compared as the next hour.
     """
     database = _database()
     if settings.USE_TZ or database is None or not database.keeps_local_time():
@@ -127,9 +127,9 @@ def check_time_zone(**kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         checks.Warning(
-            f"USE_TZ is off, and the clocks of {settings.TIME_ZONE} change: a cleanup in the hour"
-            " that is skipped in spring removes entries up to an hour too early, so revoked tokens"
-            " are accepted again.",
+            f"USE_TZ is off and {settings.TIME_ZONE} has daylight saving time: a cleanup in the"
+            " hour that is skipped in spring removes entries up to an hour too early, so revoked"
+            " tokens are accepted again.",
             hint='Set USE_TZ = True, or TIME_ZONE = "UTC".',
             id="tokens.W014",
         )
@@ -152,13 +152,14 @@ _SERIALIZERS = (
 
 @register(Tags.security)
 def check_serializers(**kwargs: Any) -> list[CheckMessage]:
-    """Return a Warning for each serializer of the project's that ``tokens.urls`` can't use."""
+    """Return a Warning for each serializer of the project that ``tokens.urls`` can't use."""
     from ..api.serializers import AsksBlacklist
 
     return [
         checks.Warning(
-            f'SIMPLE_JWT["{name}"] is not a subclass of ours, so tokens.urls does not use it.',
-            hint="Derive it from the class of its base's name in tokens.api.serializers.",
+            f'SIMPLE_JWT["{name}"] is not a subclass of our serializer, so tokens.urls ignores it.',
+            hint="Derive it from the serializer in tokens.api.serializers that has the same name as"
+            " its present base class.",
             id="tokens.W011",
         )
         for name in _SERIALIZERS
@@ -170,7 +171,7 @@ def check_serializers(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def check_databases(**kwargs: Any) -> list[CheckMessage]:
-    """Return an Error for databases in which a logout may come to nothing."""
+    """Return an Error for each database setup that can lose a logout."""
     from ..models import BlacklistEntry, TokenSession
 
     found: list[CheckMessage] = []
@@ -180,17 +181,17 @@ def check_databases(**kwargs: Any) -> list[CheckMessage]:
     if users != sessions:
         found.append(
             Error(
-                f"Users are in the database {users!r}, their sessions in {sessions!r}.",
-                hint="Let the database router keep the app tokens where the user model is.",
+                f"Users are in the database {users!r}, but their sessions are in {sessions!r}.",
+                hint="Make the database router keep the tokens app in the user model's database.",
                 id="tokens.E023",
             )
         )
     if not connections[entries].settings_dict.get("AUTOCOMMIT", True):
         found.append(
             Error(
-                f"DATABASES[{entries!r}] switches AUTOCOMMIT off, so a logout is answered before"
-                " it is committed, and lost if nobody commits it.",
-                hint="Remove AUTOCOMMIT. ATOMIC_REQUESTS gives each request a transaction.",
+                f"DATABASES[{entries!r}] turns AUTOCOMMIT off, so a logout is answered before it"
+                " is committed, and is lost if nothing commits it.",
+                hint="Remove AUTOCOMMIT. For a transaction in each request, use ATOMIC_REQUESTS.",
                 id="tokens.E024",
             )
         )
@@ -199,7 +200,7 @@ def check_databases(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.urls)
 def check_urls(**kwargs: Any) -> list[CheckMessage]:
-    """Return what is wrong with each of simplejwt's views that the project serves."""
+    """Return what is wrong with each simplejwt view that the project serves."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
     from ..api.serializers import AsksBlacklist, TokenRefreshSerializer
@@ -216,8 +217,8 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
                 Error(
                     f"The URL {route!r} is served by"
                     f" {serializer.__module__}.{serializer.__qualname__},"
-                    " which does not ask the blacklist.",
-                    hint='Include "tokens.urls", or name the serializer of that name in'
+                    " which does not check the blacklist.",
+                    hint='Include "tokens.urls", or name the serializer of the same name in'
                     " tokens.api.serializers in SIMPLE_JWT.",
                     id="tokens.E022",
                 )
@@ -226,9 +227,8 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
             messages.append(
                 checks.Warning(
                     f"The URL {route!r} is served by simplejwt's view in a request transaction:"
-                    " when a refresh token is reused, its session is ended and the 401 rolls"
-                    " that back.",
-                    hint='Include "tokens.urls", or switch ATOMIC_REQUESTS off for this view.',
+                    " if a refresh token is reused, the 401 rolls back the end of its session.",
+                    hint='Include "tokens.urls", or turn ATOMIC_REQUESTS off for this view.',
                     id="tokens.W012",
                 )
             )

@@ -1,4 +1,4 @@
-"""Settings whose values have no meaning, and names that mean nothing."""
+"""Settings with invalid values, and unknown settings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ RULES = {
 
 @register(Tags.security)
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """Return an Error for each setting whose value has no meaning."""
+    """Return an Error for each setting with an invalid value."""
     return [
         Error(
             f"{name} must be {rule.must}, not {getattr(conf, name)!r}.",
@@ -81,13 +81,13 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def check_names(**kwargs: Any) -> list[CheckMessage]:
-    """Return a Warning for each setting that looks like ours and is not."""
+    """Return a Warning for each setting that has our prefix but does not exist."""
     known = [name for name in vars(Conf) if name.startswith("TOKENS_")]
     unknown = [name for name in dir(settings) if name.startswith("TOKENS_") and name not in known]
     return [
         checks.Warning(
-            f"{name} is not a setting of the app tokens, so it has no effect.",
-            hint=f"Did you mean {near[0]}?" if near else f"There are: {', '.join(sorted(known))}.",
+            f"{name} is not a setting of the tokens app, so it has no effect.",
+            hint=f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(sorted(known))}.",
             id="tokens.W001",
         )
         for name in unknown
@@ -96,27 +96,27 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
 
 
 def simplejwt_setting(name: str, default: Any) -> Any:
-    """Return what ``SIMPLE_JWT`` says for ``name``."""
+    """Return the value of ``name`` in ``SIMPLE_JWT``, or ``default``."""
     return (getattr(settings, "SIMPLE_JWT", None) or {}).get(name, default)
 
 
 @register(Tags.security)
 def check_simplejwt(**kwargs: Any) -> list[CheckMessage]:
-    """Return what is wrong with the settings of simplejwt that we depend on."""
+    """Return what is wrong with the simplejwt settings that we depend on."""
     messages: list[CheckMessage] = []
     leeway = simplejwt_setting("LEEWAY", 0)
     if leeway is not None and not _is_duration(leeway) and not (_is_number(leeway) and leeway >= 0):
         messages.append(
             Error(
                 f'SIMPLE_JWT["LEEWAY"] must be seconds or a timedelta, not {leeway!r}.',
-                hint="The cleanup keeps entries that much longer. For example: 30",
+                hint="For example: 30. The cleanup keeps entries that much longer.",
                 id="tokens.E010",
             )
         )
     if not simplejwt_setting("JTI_CLAIM", "jti"):
         messages.append(
             Error(
-                'SIMPLE_JWT["JTI_CLAIM"] is empty, so tokens have no id to be revoked by.',
+                'SIMPLE_JWT["JTI_CLAIM"] is empty, so tokens have no id to revoke them by.',
                 hint='Remove it, or set it to "jti".',
                 id="tokens.E011",
             )
@@ -127,9 +127,9 @@ def check_simplejwt(**kwargs: Any) -> list[CheckMessage]:
         messages.append(
             checks.Warning(
                 "BLACKLIST_AFTER_ROTATION writes to simplejwt's own blacklist app, which is"
-                " still installed and which our token classes do not ask.",
-                hint="Remove rest_framework_simplejwt.token_blacklist from INSTALLED_APPS;"
-                " rotation uses a refresh token up without it.",
+                " still installed but which our token classes do not check.",
+                hint="Remove rest_framework_simplejwt.token_blacklist from INSTALLED_APPS."
+                " Rotation makes a refresh token unusable without it.",
                 id="tokens.W010",
             )
         )

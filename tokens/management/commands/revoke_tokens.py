@@ -29,7 +29,7 @@ from tokens.words import count, moment
 
 logger = logging.getLogger("tokens")
 
-# From here on the command asks before it ends sessions.
+# Above this number of sessions the command asks for confirmation.
 MANY = 100
 
 SELECTORS = ("user", "session", "jti", "all_users")
@@ -39,7 +39,7 @@ REASON = BlacklistEntry.Reason.COMMAND
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was done, or would be. The names of the fields are stable: the keys of the JSON."""
+    """What the command did or would do. The JSON has the same names, so they are stable."""
 
     target: str
     subject: str | None
@@ -51,52 +51,52 @@ class Result:
 
 class Command(BaseCommand):
     help = (
-        "Revokes tokens: of a user, of a session, one by its jti, or everybody's. Give exactly one"
-        " of --user, --session, --jti and --all-users. Revoking again does no harm. Exits with 0"
-        " when it is done, 1 when it failed or you did not agree, 2 when an option is wrong or"
-        " names nobody."
+        "Revokes tokens: those of a user or a session, a single one by its jti, or everybody's."
+        " Give exactly one of --user, --session, --jti and --all-users. Revoking twice does no"
+        " harm. Exits with 0 when done, 1 if it failed or you did not confirm, 2 if an option is"
+        " wrong or there is no such user."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        # Values are looked at in ``handle``: so a mistake is answered by one line instead of the
-        # whole usage, and call_command is held to the same.
+        # ``handle`` checks the values: a mistake then prints one line instead of the whole usage,
+        # and call_command follows the same rules.
         parser.add_argument(
             "--user",
             metavar="NAME",
-            help="Log this user out everywhere; NAME is what one logs in with, or id:KEY with the"
+            help="Log this user out everywhere. NAME is the login name, or id:KEY with the"
             " primary key.",
         )
         parser.add_argument(
             "--session",
             metavar="SID",
-            help="End this session. If it is not live, its access tokens are still refused, for as"
-            " long as an access token lives.",
+            help="End this session. If it is not live, refuse its access tokens for"
+            " ACCESS_TOKEN_LIFETIME.",
         )
         parser.add_argument(
-            "--jti", help="Refuse the one token with this id; needs --expires.", metavar="JTI"
+            "--jti", help="Refuse the token with this id. Requires --expires.", metavar="JTI"
         )
         parser.add_argument(
             "--expires",
             metavar="MOMENT",
-            help="Until when the token of --jti could be accepted: its exp in seconds, or a moment"
-            " like 2030-01-31T12:00:00Z. Rather too late than too early.",
+            help="When the token of --jti expires: its exp claim in seconds, or a time like"
+            " 2030-01-31T12:00:00Z. If you are not sure, choose a later time.",
         )
         parser.add_argument(
             "--all-users",
             action="store_true",
-            help="End all sessions and refuse all tokens issued until now. In batches; who logs in"
-            " meanwhile may stay.",
+            help="End all sessions and refuse all tokens issued so far, in batches. Users who log"
+            " in meanwhile may stay logged in.",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="Say what would end; change nothing."
+            "--dry-run", action="store_true", help="Show what would end; change nothing."
         )
         parser.add_argument(
             "--no-input",
             "--noinput",
             action="store_false",
             dest="interactive",
-            help=f"Do not ask. (It asks before --all-users, and before more than {MANY} sessions"
-            " end.)",
+            help="Do not ask for confirmation. Without this option the command asks before"
+            f" --all-users and before it ends more than {MANY} sessions.",
         )
         add_common_arguments(parser)
 
@@ -108,7 +108,7 @@ class Command(BaseCommand):
             )
         (target,) = given
         if (options["expires"] is None) == (target == "jti"):
-            raise CommandError("--jti and --expires belong together.", returncode=USAGE)
+            raise CommandError("Use --jti and --expires together.", returncode=USAGE)
         using = database(options)
         revoke: Callable[[str, dict[str, Any]], tuple[Result, str]] = getattr(self, f"_{target}")
         with database_errors_told(using):
@@ -193,7 +193,7 @@ class Command(BaseCommand):
                 )
         except KeyboardInterrupt:
             raise CommandError(
-                "Interrupted: what was done stays done. Run it again for the rest.",
+                "Interrupted. What was revoked stays revoked; run the command again for the rest.",
                 returncode=FAILED,
             ) from None
 
@@ -216,7 +216,7 @@ def _sid(text: str) -> str:
 
 
 def _expiry(text: str) -> datetime:
-    """Return the moment that ``--expires`` names; raise CommandError if it is none to come."""
+    """Return the time that ``--expires`` names; raise CommandError unless it is in the future."""
     text = str(text)
     try:
         if text.isdecimal():
@@ -226,13 +226,13 @@ def _expiry(text: str) -> datetime:
         until = clock.from_epoch(named.timestamp())
     except (ValueError, OverflowError, OSError):
         raise CommandError(
-            "--expires must be seconds since 1970, or a moment like 2030-01-31T12:00:00Z,"
+            "--expires must be seconds since 1970, or a time like 2030-01-31T12:00:00Z,"
             f" not {text!r}.",
             returncode=USAGE,
         ) from None
     if named.tzinfo is None:
         raise CommandError(
-            f"--expires must name its time zone, like 2030-01-31T12:00:00Z, unlike {text!r}.",
+            f"--expires needs a time zone, as in 2030-01-31T12:00:00Z; {text!r} has none.",
             returncode=USAGE,
         )
     if until < oldest_in_force():
