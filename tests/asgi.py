@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
@@ -10,12 +11,12 @@ import httpx
 class Server:
     """The server's side of the lifespan protocol."""
 
-    def __init__(self, application):
+    def __init__(self, application: Any) -> None:
         self.application, self.state = application, {}
         self._to, self._answers = asyncio.Queue(), asyncio.Queue()
         self.task = None
 
-    async def tell(self, event):
+    async def tell(self, event: Any) -> Any:
         """Say "startup" or "shutdown"; return the application's answer."""
         if self.task is None:
             scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
@@ -27,7 +28,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(application) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(application: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the started application, and shut it down."""
     server = Server(application)
     assert await server.tell("startup") == {"type": "lifespan.startup.complete"}
@@ -38,7 +39,7 @@ async def serving(application) -> AsyncIterator[httpx.AsyncClient]:
     await asyncio.wait_for(server.task, 30)
 
 
-async def until(happened, *, seconds=20):
+async def until(happened: Any, *, seconds: Any = 20) -> None:
     """Wait until ``happened``, asked in a thread, says so; the event loop stays free."""
     for _ in range(seconds * 50):
         if await asyncio.to_thread(happened):

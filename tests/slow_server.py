@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from typing import Any
 
 from project.asgi import application
 from tokens import cleanup
@@ -12,7 +13,7 @@ __all__ = ["application"]
 _delete = batches.delete
 
 
-def _slowly(rows, cutoff, **more):
+def _slowly(rows: Any, cutoff: Any, **more: Any) -> Any:
     time.sleep(1)
     return _delete(rows, cutoff, **more)
 

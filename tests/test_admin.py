@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.admin.models import DELETION, LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import AbstractUser, Permission, User
 from django.db.models import Model
 from django.test import Client, override_settings
 from django.urls import path, reverse
@@ -119,7 +119,9 @@ def rows(user: User) -> dict[str, Model]:
 
 @pytest.mark.parametrize("model", LISTS)
 @pytest.mark.parametrize("who", ["viewer", "root"])
-def test_lists_and_details_are_shown(request, rows, model, who):
+def test_lists_and_details_are_shown(
+    request: pytest.FixtureRequest, rows: Any, model: Any, who: str
+) -> None:
     client = request.getfixturevalue(who)
     assert client.get(page(model)).status_code == 200
     detail = client.get(page(model, "change", rows[model].pk))
@@ -128,21 +130,23 @@ def test_lists_and_details_are_shown(request, rows, model, who):
 
 
 @pytest.mark.parametrize("model", LISTS)
-def test_nothing_is_shown_without_the_right_to_view(staff, rows, model):
+def test_nothing_is_shown_without_the_right_to_view(
+    staff: Callable[..., Client], rows: Any, model: Any
+) -> None:
     client = staff("delete_user")
     assert client.get(page(model)).status_code == 403
     assert client.get(page(model, "change", rows[model].pk)).status_code == 403
 
 
 @pytest.mark.parametrize("model", LISTS)
-def test_an_empty_list_is_shown(viewer, model):
+def test_an_empty_list_is_shown(viewer: Any, model: Any) -> None:
     assert viewer.get(page(model)).status_code == 200
 
 
 @pytest.mark.parametrize(
     ("hours", "text"), [(1, "in force"), (-1, "expired")], ids=["in force", "expired"]
 )
-def test_the_status_reads_without_its_colour(viewer, hours, text):
+def test_the_status_reads_without_its_colour(viewer: Any, hours: Any, text: str) -> None:
     entry = make_entry(expires_at=clock.now() + timedelta(hours=hours))
     label = f">{text}</span>"
     assert label in viewer.get(page("blacklistentry")).text
@@ -150,13 +154,13 @@ def test_the_status_reads_without_its_colour(viewer, hours, text):
 
 
 @override_settings(SIMPLE_JWT={"LEEWAY": 60})
-def test_an_entry_is_in_force_while_simplejwts_leeway_lasts():
+def test_an_entry_is_in_force_while_simplejwts_leeway_lasts() -> None:
     entry = make_entry(expires_at=clock.now() - timedelta(seconds=30))
     assert entry.in_force
     assert BlacklistEntry.objects.in_force().get() == entry
 
 
-def test_subjects_and_user_agents_are_escaped(root, user):
+def test_subjects_and_user_agents_are_escaped(root: Any, user: AbstractUser) -> None:
     evil = "<script>alert(1)</script>"
     entry = make_entry(evil)
     session = make_session(user, user_agent=evil)
@@ -174,13 +178,15 @@ def test_subjects_and_user_agents_are_escaped(root, user):
         assert "&lt;script&gt;" in answer.text
 
 
-def test_long_subjects_are_cut_in_the_list_and_whole_in_the_detail(viewer):
+def test_long_subjects_are_cut_in_the_list_and_whole_in_the_detail(viewer: Any) -> None:
     entry = make_entry("x" * 250)
     assert f">{'x' * 16}…<" in viewer.get(page("blacklistentry")).text
     assert f">{'x' * 250}<" in viewer.get(page("blacklistentry", "change", entry.pk)).text
 
 
-def test_no_page_shows_a_token_or_what_a_session_keeps_for_itself(root, user, log_in):
+def test_no_page_shows_a_token_or_what_a_session_keeps_for_itself(
+    root: Any, user: AbstractUser, log_in: Callable[..., Any]
+) -> None:
     login = log_in(user)
     session = TokenSession.objects.get()
     known = {login.access, login.refresh_token, session.refresh_jti, session.auth_hash}
@@ -196,7 +202,7 @@ def test_no_page_shows_a_token_or_what_a_session_keeps_for_itself(root, user, lo
     assert not [secret for secret in known for text in texts if secret in text]
 
 
-def test_a_user_is_a_link_and_one_who_is_gone_an_id(viewer, user):
+def test_a_user_is_a_link_and_one_who_is_gone_an_id(viewer: Any, user: AbstractUser) -> None:
     make_entry(user=user)
     gone = make_entry(user_id=987654)
     text = viewer.get(page("blacklistentry")).text
@@ -205,14 +211,14 @@ def test_a_user_is_a_link_and_one_who_is_gone_an_id(viewer, user):
     assert "987654 (deleted)" in viewer.get(page("blacklistentry", "change", gone.pk)).text
 
 
-def test_a_session_whose_user_is_gone_is_shown(viewer):
+def test_a_session_whose_user_is_gone_is_shown(viewer: Any) -> None:
     session = make_session(None, user_id=987654)
     assert "987654 (deleted)" in viewer.get(page("tokensession")).text
     assert "987654 (deleted)" in viewer.get(page("tokensession", "change", session.pk)).text
 
 
 @pytest.mark.urls(__name__)
-def test_an_admin_site_of_ones_own_works_without_user_pages(root, rows):
+def test_an_admin_site_of_ones_own_works_without_user_pages(root: Any, rows: Any) -> None:
     for model, row in rows.items():
         url = reverse(f"support:tokens_{model}_changelist")
         assert root.get(url).status_code == 200
@@ -222,7 +228,7 @@ def test_an_admin_site_of_ones_own_works_without_user_pages(root, rows):
     assert "/auth/user/" not in text
 
 
-def test_runs_are_listed_newest_first_with_numbers_one_can_read(viewer):
+def test_runs_are_listed_newest_first_with_numbers_one_can_read(viewer: Any) -> None:
     start = clock.now() - timedelta(hours=3)
     make_run(started_at=start, finished_at=start + timedelta(seconds=4021), outcome="succeeded")
     make_run(started_at=start, outcome="running", entries_removed=1234567)
@@ -247,8 +253,8 @@ def count_statements(client: Client, url: str, statements: Any) -> int:
 
 @pytest.mark.parametrize("query", ["?q=ad", "?p=2", "?status=expired", "?needed=day"])
 def test_searches_filters_and_pages_cost_no_more_for_1000_rows_than_for_60(
-    viewer, user, statements, query
-):
+    viewer: Any, user: AbstractUser, statements: Callable[[], Any], query: str
+) -> None:
     fill(user, 60)
     few = count_statements(viewer, page("blacklistentry") + query, statements)
     fill(user, 940)
@@ -256,7 +262,9 @@ def test_searches_filters_and_pages_cost_no_more_for_1000_rows_than_for_60(
 
 
 @pytest.mark.parametrize("model", LISTS)
-def test_a_list_costs_no_more_for_1000_rows_than_for_10(viewer, user, statements, model):
+def test_a_list_costs_no_more_for_1000_rows_than_for_10(
+    viewer: Any, user: AbstractUser, statements: Callable[[], Any], model: Any
+) -> None:
     fill(user, 10)
     few = count_statements(viewer, page(model), statements)
     fill(user, 990)
@@ -264,7 +272,9 @@ def test_a_list_costs_no_more_for_1000_rows_than_for_10(viewer, user, statements
 
 
 @pytest.mark.parametrize("model", LISTS)
-def test_no_list_counts_the_whole_table(viewer, user, statements, model):
+def test_no_list_counts_the_whole_table(
+    viewer: Any, user: AbstractUser, statements: Callable[[], Any], model: Any
+) -> None:
     fill(user, 60)
     with statements() as ran:
         viewer.get(page(model))
@@ -273,7 +283,9 @@ def test_no_list_counts_the_whole_table(viewer, user, statements, model):
     assert all("LIMIT 10001" in sql for sql in counts), counts
 
 
-def test_users_who_are_gone_cost_no_statement_each(viewer, statements):
+def test_users_who_are_gone_cost_no_statement_each(
+    viewer: Any, statements: Callable[[], Any]
+) -> None:
     make_session(None, user_id=1000)
     few = count_statements(viewer, page("tokensession"), statements)
     for number in range(20):
@@ -281,7 +293,9 @@ def test_users_who_are_gone_cost_no_statement_each(viewer, statements):
     assert count_statements(viewer, page("tokensession"), statements) == few
 
 
-def test_a_list_that_is_longer_than_it_counts_says_so(viewer, user, monkeypatch):
+def test_a_list_that_is_longer_than_it_counts_says_so(
+    viewer: Any, user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(CappedPaginator, "cap", 100)
     fill(user, 100)
     assert "100 blacklist entries" in viewer.get(page("blacklistentry")).text
@@ -294,7 +308,9 @@ def test_a_list_that_is_longer_than_it_counts_says_so(viewer, user, monkeypatch)
 
 
 @pytest.mark.parametrize("column", range(8))
-def test_a_list_sorts_by_no_column_without_an_index(viewer, user, statements, column):
+def test_a_list_sorts_by_no_column_without_an_index(
+    viewer: Any, user: AbstractUser, statements: Callable[[], Any], column: Any
+) -> None:
     make_entry(user=user)
     with statements() as ran:
         assert viewer.get(page("blacklistentry") + f"?o={column}").status_code == 200
@@ -319,7 +335,7 @@ def found(viewer: Client) -> Callable[..., list[Any]]:
 
 
 @pytest.mark.parametrize("subject", ["4f2c", "ünï\n🙂", "a\\x41", "<script>", "x" * 300])
-def test_entries_are_found_by_the_exact_jti(found, subject):
+def test_entries_are_found_by_the_exact_jti(found: Any, subject: Any) -> None:
     entry = make_entry(subject)
     make_entry("other")
     assert found("blacklistentry", q=f" {subject} ") == [entry]
@@ -328,13 +344,13 @@ def test_entries_are_found_by_the_exact_jti(found, subject):
 
 
 @pytest.mark.parametrize("subject", ["ünï 🙂\n.", "tab\t\\x41", "\x7f"])
-def test_entries_are_found_by_the_subject_as_the_list_shows_it(found, subject):
+def test_entries_are_found_by_the_subject_as_the_list_shows_it(found: Any, subject: str) -> None:
     entry = make_entry(subject)
     assert subject_shown_as(entry.subject) == subject
     assert found("blacklistentry", q=entry.subject) == [entry]
 
 
-def test_entries_are_found_by_session_and_by_user_id(found, user):
+def test_entries_are_found_by_session_and_by_user_id(found: Any, user: AbstractUser) -> None:
     sid = new_sid()
     session = make_entry(sid, scope="session")
     everything = make_entry(str(user.pk), scope="user")
@@ -343,14 +359,16 @@ def test_entries_are_found_by_session_and_by_user_id(found, user):
 
 
 @override_settings(SIMPLE_JWT={"ISSUER": "https://issuer.example"})
-def test_the_search_knows_the_issuer_of_our_tokens(found):
+def test_the_search_knows_the_issuer_of_our_tokens(found: Any) -> None:
     key = key_for("token", "jti", issuer="https://issuer.example")
     BlacklistEntry.objects.create(key=key, scope="token", subject="jti", expires_at=clock.now())
     assert len(found("blacklistentry", q="jti")) == 1
 
 
 @pytest.mark.parametrize("model", ["blacklistentry", "tokensession"])
-def test_rows_are_found_by_the_beginning_of_the_users_name(found, make_user, model):
+def test_rows_are_found_by_the_beginning_of_the_users_name(
+    found: Any, make_user: Callable[..., AbstractUser], model: str
+) -> None:
     make = make_session if model == "tokensession" else lambda user: make_entry(user=user)
     rows = {name: make(make_user(name)) for name in ("ada", "ada.lovelace", "bob", "mada")}
     assert found(model, q="bob") == [rows["bob"]]
@@ -358,7 +376,7 @@ def test_rows_are_found_by_the_beginning_of_the_users_name(found, make_user, mod
     assert found(model, q="lovelace") == []
 
 
-def test_sessions_are_found_by_sid_and_ip_address(found, user):
+def test_sessions_are_found_by_sid_and_ip_address(found: Any, user: AbstractUser) -> None:
     four = make_session(user, ip_address="203.0.113.7")
     six = make_session(user, ip_address="2001:db8::1")
     assert found("tokensession", q=str(four.sid).upper()) == [four]
@@ -367,7 +385,9 @@ def test_sessions_are_found_by_sid_and_ip_address(found, user):
     assert found("tokensession", q="203.0.113") == []
 
 
-def test_a_name_that_begins_many_names_is_searched_so_far_and_says_so(viewer, found):
+def test_a_name_that_begins_many_names_is_searched_so_far_and_says_so(
+    viewer: Any, found: Any
+) -> None:
     User.objects.bulk_create(User(username=f"many{i:03}") for i in range(MAX_USERS + 1))
     exact = User.objects.create(username="many")
     entry = make_entry(user=exact)
@@ -379,19 +399,23 @@ def test_a_name_that_begins_many_names_is_searched_so_far_and_says_so(viewer, fo
 
 @pytest.mark.parametrize("term", HOSTILE, ids=ascii)
 @pytest.mark.parametrize("model", ["blacklistentry", "tokensession"])
-def test_an_odd_search_term_is_a_search_without_result(viewer, rows, model, term):
+def test_an_odd_search_term_is_a_search_without_result(
+    viewer: Any, rows: Any, model: str, term: Any
+) -> None:
     answer = viewer.get(page(model), {"q": term})
     assert answer.status_code == 200
     assert "<script>alert" not in answer.text
 
 
-def test_user_names_that_are_not_text_are_no_trouble(user, monkeypatch):
+def test_user_names_that_are_not_text_are_no_trouble(
+    user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(User, "USERNAME_FIELD", "id")
     assert users_named("abc") == ([], True)
     assert users_named(str(user.pk))[0][0] == user.pk
 
 
-def test_entries_are_filtered_by_status_scope_reason_and_need(found):
+def test_entries_are_filtered_by_status_scope_reason_and_need(found: Any) -> None:
     soon = make_entry(expires_at=clock.now() + timedelta(minutes=5), reason="reuse")
     week = make_entry(expires_at=clock.now() + timedelta(days=3), scope="session")
     late = make_entry(expires_at=clock.now() + timedelta(days=30))
@@ -408,7 +432,7 @@ def test_entries_are_filtered_by_status_scope_reason_and_need(found):
     assert found("blacklistentry", status="nonsense", needed="x") == [late, week, soon, old]
 
 
-def test_the_filters_list_no_users(viewer, rows):
+def test_the_filters_list_no_users(viewer: Any, rows: Any) -> None:
     assert "ada" not in viewer.get(page("blacklistentry")).text.split('id="changelist-filter"')[1]
 
 
@@ -423,16 +447,20 @@ def test_the_filters_list_no_users(viewer, rows):
         ("blacklistentry", "reason__exact=a%00b"),
     ],
 )
-def test_no_parameter_lets_one_guess_what_is_not_shown(viewer, rows, model, query):
+def test_no_parameter_lets_one_guess_what_is_not_shown(
+    viewer: Any, rows: Any, model: str, query: str
+) -> None:
     assert viewer.get(f"{page(model)}?{query}").status_code == 400
 
 
 @pytest.mark.parametrize("query", ["user=x", "p=99999999999999999999", "p=x"])
-def test_odd_parameters_are_no_error(viewer, rows, query):
+def test_odd_parameters_are_no_error(viewer: Any, rows: Any, query: str) -> None:
     assert viewer.get(f"{page('blacklistentry')}?{query}", follow=True).status_code == 200
 
 
-def test_rows_of_one_user_can_be_linked_to(found, user, make_user):
+def test_rows_of_one_user_can_be_linked_to(
+    found: Any, user: AbstractUser, make_user: Callable[..., AbstractUser]
+) -> None:
     entry = make_entry(user=user)
     make_entry(user=make_user("bob"))
     assert found("blacklistentry", user=str(user.pk)) == [entry]
@@ -442,7 +470,7 @@ def test_rows_of_one_user_can_be_linked_to(found, user, make_user):
 
 
 @pytest.mark.parametrize("model", LISTS)
-def test_nothing_can_be_added_or_changed(root, rows, model):
+def test_nothing_can_be_added_or_changed(root: Any, rows: Any, model: Any) -> None:
     row = rows[model]
     before = type(row).objects.values().get()
     assert root.get(page(model, "add")).status_code == 403
@@ -452,7 +480,7 @@ def test_nothing_can_be_added_or_changed(root, rows, model):
     assert type(row).objects.values().get() == before
 
 
-def test_the_list_of_runs_warns_when_the_cleanup_does_not_do_its_work(viewer):
+def test_the_list_of_runs_warns_when_the_cleanup_does_not_do_its_work(viewer: Any) -> None:
     overdue = "The cleanup is overdue."
     assert overdue not in viewer.get(page("cleanuprun")).text
     make_entry(expires_at=clock.now() - timedelta(days=3))
@@ -461,7 +489,7 @@ def test_the_list_of_runs_warns_when_the_cleanup_does_not_do_its_work(viewer):
 
 
 @pytest.mark.parametrize("model", ["tokensession", "cleanuprun"])
-def test_nobody_deletes_sessions_or_runs_here(root, rows, model):
+def test_nobody_deletes_sessions_or_runs_here(root: Any, rows: Any, model: str) -> None:
     row = rows[model]
     assert root.post(page(model, "delete", row.pk), {"post": "yes"}).status_code == 403
     action = {"action": "delete_selected", "_selected_action": str(row.pk), "post": "yes"}
@@ -470,7 +498,7 @@ def test_nobody_deletes_sessions_or_runs_here(root, rows, model):
     assert "deletelink" not in root.get(page(model, "change", row.pk)).text
 
 
-def test_there_are_only_rights_that_allow_something():
+def test_there_are_only_rights_that_allow_something() -> None:
     rights = Permission.objects.filter(content_type__app_label="tokens")
     assert set(rights.values_list("codename", flat=True)) == {
         "view_blacklistentry",
@@ -482,7 +510,7 @@ def test_there_are_only_rights_that_allow_something():
 
 
 @pytest.mark.parametrize("hours", [1, -1], ids=["in force", "expired"])
-def test_other_rights_do_not_unrevoke(staff, hours):
+def test_other_rights_do_not_unrevoke(staff: Callable[..., Client], hours: Any) -> None:
     entry = make_entry(expires_at=clock.now() + timedelta(hours=hours))
     client = staff("view_blacklistentry", "delete_user", "end_tokensession")
     url = page("blacklistentry", "delete", entry.pk)
@@ -495,8 +523,8 @@ def test_other_rights_do_not_unrevoke(staff, hours):
 
 
 def test_unrevoking_asks_then_makes_the_token_valid_again_and_is_logged_twice(
-    unrevoker, user, log_in, caplog
-):
+    unrevoker: Any, user: AbstractUser, log_in: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     login = log_in(user)
     login.logout()
     assert login.me().status_code == 401
@@ -529,12 +557,16 @@ def test_unrevoking_asks_then_makes_the_token_valid_again_and_is_logged_twice(
         ("token", -1, "the tokens it refused have expired too"),
     ],
 )
-def test_the_question_says_what_unrevoking_does(unrevoker, scope, hours, text):
+def test_the_question_says_what_unrevoking_does(
+    unrevoker: Any, scope: str, hours: Any, text: str
+) -> None:
     entry = make_entry("7", scope=scope, expires_at=clock.now() + timedelta(hours=hours))
     assert text in unrevoker.get(page("blacklistentry", "delete", entry.pk)).text
 
 
-def test_several_entries_are_unrevoked_after_a_question(unrevoker, caplog):
+def test_several_entries_are_unrevoked_after_a_question(
+    unrevoker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     entries = [make_entry(), make_entry(), make_entry()]
     chosen = [str(entry.pk) for entry in entries[:2]]
     data: dict[str, Any] = {"action": "delete_selected", "_selected_action": chosen}
@@ -548,7 +580,7 @@ def test_several_entries_are_unrevoked_after_a_question(unrevoker, caplog):
     assert len([record for record in caplog.records if record.name == "tokens"]) == 2
 
 
-def test_a_whole_table_is_not_unrevoked_at_once(unrevoker, user):
+def test_a_whole_table_is_not_unrevoked_at_once(unrevoker: Any, user: AbstractUser) -> None:
     fill(user, 201)
     data = {
         "action": "delete_selected",
@@ -561,7 +593,9 @@ def test_a_whole_table_is_not_unrevoked_at_once(unrevoker, user):
     assert BlacklistEntry.objects.count() == 201
 
 
-def test_log_lines_can_not_be_forged_by_a_subject(unrevoker, caplog):
+def test_log_lines_can_not_be_forged_by_a_subject(
+    unrevoker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     entry = make_entry()
     BlacklistEntry.objects.update(subject="a\nWARNING forged")
     unrevoker.post(page("blacklistentry", "delete", entry.pk), {"post": "yes"})
@@ -571,8 +605,8 @@ def test_log_lines_can_not_be_forged_by_a_subject(unrevoker, caplog):
 @pytest.mark.parametrize("rights", [{"is_superuser": True}, {}], ids=["superuser", "staff"])
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "selected"])
 def test_a_user_with_entries_and_sessions_can_be_deleted_and_the_entries_stay(
-    staff, user, rights, bulk
-):
+    staff: Callable[..., Client], user: AbstractUser, rights: Any, bulk: bool
+) -> None:
     entry = make_entry(user=user)
     make_session(user)
     client = staff("delete_user", "view_user", **rights)
@@ -590,14 +624,16 @@ def test_a_user_with_entries_and_sessions_can_be_deleted_and_the_entries_stay(
     assert entry.in_force
 
 
-def test_users_may_have_a_uuid_for_a_key_and_an_address_for_a_name():
+def test_users_may_have_a_uuid_for_a_key_and_an_address_for_a_name() -> None:
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.custom_user.settings"}
     command = [sys.executable, "-W", "error", "-m", "tests.custom_user"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_entries_in_force_for_good_are_a_choice_of_their_own(admin_client, user):
+def test_entries_in_force_for_good_are_a_choice_of_their_own(
+    admin_client: Any, user: AbstractUser
+) -> None:
     sessions.end_all(user)
     blacklist.revoke_session(new_sid(), issuer="", expires_at=clock.now() + timedelta(days=1))
     url = "/admin/tokens/blacklistentry/"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AbstractUser, User
 from django.db import OperationalError, connection
 from django.test import Client
 from django.urls import reverse
@@ -73,7 +73,12 @@ def messages(answer: Any) -> list[str]:
 # The question and the act
 
 
-def test_selected_sessions_end_after_a_question(support, user, make_user, caplog):
+def test_selected_sessions_end_after_a_question(
+    support: Any,
+    user: AbstractUser,
+    make_user: Callable[..., AbstractUser],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     laptop, phone, grace = Login(user), Login(user), Login(make_user("grace"))
     chosen = list(TokenSession.objects.order_by("sid")[:1])
     question = ask(support, SESSIONS, "end_selected", chosen)
@@ -94,7 +99,9 @@ def test_selected_sessions_end_after_a_question(support, user, make_user, caplog
 
 
 @pytest.mark.parametrize(("url", "action"), ACTIONS[1:], ids=["sessions", "users"])
-def test_users_are_logged_out_everywhere_after_a_question(support, user, make_user, url, action):
+def test_users_are_logged_out_everywhere_after_a_question(
+    support: Any, user: AbstractUser, make_user: Callable[..., AbstractUser], url: Any, action: Any
+) -> None:
     laptop, phone, grace = Login(user), Login(user), Login(make_user("grace"))
     plain = str(PlainAccessToken.for_user(user))
     chosen = [user] if url == USERS else list(TokenSession.objects.order_by("sid")[:1])
@@ -111,7 +118,9 @@ def test_users_are_logged_out_everywhere_after_a_question(support, user, make_us
     assert len(reasons) == 3
 
 
-def test_a_user_without_sessions_can_be_logged_out_everywhere(support, user):
+def test_a_user_without_sessions_can_be_logged_out_everywhere(
+    support: Any, user: AbstractUser
+) -> None:
     plain = str(PlainAccessToken.for_user(user))
     question = ask(support, USERS, "end_all_sessions", [user])
     assert "<li>ada: 0 sessions</li>" in question.text
@@ -121,7 +130,9 @@ def test_a_user_without_sessions_can_be_logged_out_everywhere(support, user):
 
 
 @pytest.mark.parametrize(("url", "action"), ACTIONS)
-def test_the_right_to_view_is_not_the_right_to_end(staff, user, url, action):
+def test_the_right_to_view_is_not_the_right_to_end(
+    staff: Callable[..., Client], user: AbstractUser, url: Any, action: Any
+) -> None:
     make_session(user)
     client = staff("view_tokensession", "view_user", "change_user", "delete_user")
     assert action not in client.get(url).text
@@ -132,7 +143,9 @@ def test_the_right_to_view_is_not_the_right_to_end(staff, user, url, action):
     assert not LogEntry.objects.exists()
 
 
-def test_a_sessions_page_has_a_button_for_those_who_may(support, staff, user):
+def test_a_sessions_page_has_a_button_for_those_who_may(
+    support: Any, staff: Callable[..., Client], user: AbstractUser
+) -> None:
     login = Login(user)
     session = TokenSession.objects.get()
     url = page("tokensession", "change", session.pk)
@@ -148,7 +161,7 @@ def test_a_sessions_page_has_a_button_for_those_who_may(support, staff, user):
     assert login.me().status_code == 401
 
 
-def test_sessions_that_ended_meanwhile_are_no_error(support, user):
+def test_sessions_that_ended_meanwhile_are_no_error(support: Any, user: AbstractUser) -> None:
     session = make_session(user)
     question = ask(support, SESSIONS, "end_selected", [session])
     sessions.end_all(user)
@@ -158,7 +171,7 @@ def test_sessions_that_ended_meanwhile_are_no_error(support, user):
     assert answer.status_code == 302
 
 
-def test_sessions_of_users_who_are_gone_can_be_ended(support):
+def test_sessions_of_users_who_are_gone_can_be_ended(support: Any) -> None:
     session = make_session(None, user_id=987654)
     question = ask(support, SESSIONS, "end_everywhere", [session])
     assert "987654 (deleted)" in question.text
@@ -167,7 +180,7 @@ def test_sessions_of_users_who_are_gone_can_be_ended(support):
     assert LogEntry.objects.get().object_repr == "987654 (deleted)"
 
 
-def test_names_are_escaped(support, make_user):
+def test_names_are_escaped(support: Any, make_user: Callable[..., AbstractUser]) -> None:
     evil = "<script>alert(1)</script>"
     session = make_session(make_user(evil))
     assert evil not in ask(support, SESSIONS, "end_selected", [session]).text
@@ -176,7 +189,9 @@ def test_names_are_escaped(support, make_user):
 @pytest.mark.parametrize(
     "until", ["", "x", "\0", "9" * 400, "019AA5C1-7B2E-7C4D-8F10-2233445566FF"]
 )
-def test_odd_parameters_end_no_more_than_selected(support, user, until):
+def test_odd_parameters_end_no_more_than_selected(
+    support: Any, user: AbstractUser, until: Any
+) -> None:
     chosen, other = make_session(user), make_session(user)
     ask(support, SESSIONS, "end_selected", [chosen], post="yes", until=until)
     assert TokenSession.objects.get() == other
@@ -185,7 +200,13 @@ def test_odd_parameters_end_no_more_than_selected(support, user, until):
 # Its record
 
 
-def test_each_users_history_tells_who_ended_how_many(support, root_client, many, user, make_user):
+def test_each_users_history_tells_who_ended_how_many(
+    support: Any,
+    root_client: Any,
+    many: Any,
+    user: AbstractUser,
+    make_user: Callable[..., AbstractUser],
+) -> None:
     many(user, 3)
     many(make_user("grace"), 2)
     question = ask(support, SESSIONS, "end_selected", TokenSession.objects.all())
@@ -205,7 +226,9 @@ def root_client(staff: Callable[..., Client]) -> Client:
     return staff(is_superuser=True)
 
 
-def test_the_record_of_many_users_is_one_line(support, monkeypatch, make_user):
+def test_the_record_of_many_users_is_one_line(
+    support: Any, monkeypatch: pytest.MonkeyPatch, make_user: Callable[..., AbstractUser]
+) -> None:
     monkeypatch.setattr(ending, "MAX_USERS", 2)
     for name in ("a", "b", "c"):
         make_session(make_user(name))
@@ -219,7 +242,9 @@ def test_the_record_of_many_users_is_one_line(support, monkeypatch, make_user):
     assert support.get("/admin/").status_code == 200
 
 
-def test_what_is_logged_is_bounded(support, many, user, caplog):
+def test_what_is_logged_is_bounded(
+    support: Any, many: Any, user: AbstractUser, caplog: pytest.LogCaptureFixture
+) -> None:
     many(user, 150)
     with caplog.at_level(logging.INFO, "tokens"):
         ask(support, SESSIONS, "end_selected", [TokenSession.objects.first()], **across)
@@ -228,7 +253,12 @@ def test_what_is_logged_is_bounded(support, many, user, caplog):
     assert len(record.getMessage()) < 5000
 
 
-def test_what_could_not_be_done_has_left_a_line_in_the_log(support, user, monkeypatch, caplog):
+def test_what_could_not_be_done_has_left_a_line_in_the_log(
+    support: Any,
+    user: AbstractUser,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def fail(*args: Any, **options: Any) -> None:
         raise OperationalError("gone")
 
@@ -247,8 +277,14 @@ across = {"select_across": "1", "post": "yes"}
 
 @pytest.mark.parametrize(("url", "action"), ACTIONS)
 def test_500_sessions_cost_no_more_statements_than_one(
-    support, many, user, make_user, statements, url, action
-):
+    support: Any,
+    many: Any,
+    user: AbstractUser,
+    make_user: Callable[..., AbstractUser],
+    statements: Callable[[], Any],
+    url: Any,
+    action: Any,
+) -> None:
     def end(owner: Any) -> int:
         rows = [owner] if url == USERS else TokenSession.objects.filter(user=owner)
         data = {"_selected_action": str(rows[0].pk), "action": action, **across}
@@ -268,7 +304,9 @@ def test_500_sessions_cost_no_more_statements_than_one(
     assert not TokenSession.objects.exists()
 
 
-def test_all_pages_are_ended_at_once(support, many, user, make_user):
+def test_all_pages_are_ended_at_once(
+    support: Any, many: Any, user: AbstractUser, make_user: Callable[..., AbstractUser]
+) -> None:
     many(user, 120)
     other = make_session(make_user("grace"))
     url = f"{SESSIONS}?user={user.pk}"
@@ -280,7 +318,9 @@ def test_all_pages_are_ended_at_once(support, many, user, make_user):
     assert TokenSession.objects.get() == other
 
 
-def test_who_logs_in_between_question_and_answer_stays(support, many, user):
+def test_who_logs_in_between_question_and_answer_stays(
+    support: Any, many: Any, user: AbstractUser
+) -> None:
     rows = many(user, 3)
     question = ask(support, SESSIONS, "end_selected", rows[:1], select_across="1")
     login = Login(user)
@@ -288,7 +328,9 @@ def test_who_logs_in_between_question_and_answer_stays(support, many, user):
     assert login.me().status_code == login.refresh().status_code == 200
 
 
-def test_no_more_sessions_are_ended_than_the_bound_and_it_says_so(support, many, user, monkeypatch):
+def test_no_more_sessions_are_ended_than_the_bound_and_it_says_so(
+    support: Any, many: Any, user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ending, "MAX_SESSIONS", 10)
     rows = many(user, 12)
     question = ask(support, SESSIONS, "end_selected", rows[:1], select_across="1")
@@ -299,7 +341,13 @@ def test_no_more_sessions_are_ended_than_the_bound_and_it_says_so(support, many,
 
 
 @pytest.mark.parametrize(("url", "action"), ACTIONS[1:], ids=["sessions", "users"])
-def test_no_more_users_are_logged_out_than_the_bound(support, make_user, monkeypatch, url, action):
+def test_no_more_users_are_logged_out_than_the_bound(
+    support: Any,
+    make_user: Callable[..., AbstractUser],
+    monkeypatch: pytest.MonkeyPatch,
+    url: Any,
+    action: Any,
+) -> None:
     monkeypatch.setattr(ending, "MAX_USERS", 2)
     users = [make_user(name) for name in ("a", "b", "c")]
     rows = users if url == USERS else [make_session(user) for user in users]
@@ -310,8 +358,8 @@ def test_no_more_users_are_logged_out_than_the_bound(support, make_user, monkeyp
 
 
 def test_a_question_names_the_users_with_most_sessions_and_counts_the_others(
-    support, many, make_user
-):
+    support: Any, many: Any, make_user: Callable[..., AbstractUser]
+) -> None:
     for number in range(23):
         make_session(make_user(f"user{number:02}"))
     many(User.objects.get(username="user22"), 3)
@@ -321,7 +369,9 @@ def test_a_question_names_the_users_with_most_sessions_and_counts_the_others(
     assert "and 3 more users" in question.text
 
 
-def test_ending_works_in_a_request_transaction(support, user, monkeypatch):
+def test_ending_works_in_a_request_transaction(
+    support: Any, user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", 1)
     session = make_session(user)
     ask(support, SESSIONS, "end_selected", [session], post="yes")
@@ -332,7 +382,9 @@ def test_ending_works_in_a_request_transaction(support, user, monkeypatch):
 # A project's own user admin
 
 
-def test_a_users_page_links_to_the_sessions(support, user, make_user):
+def test_a_users_page_links_to_the_sessions(
+    support: Any, user: AbstractUser, make_user: Callable[..., AbstractUser]
+) -> None:
     make_session(user)
     make_session(user)
     make_session(make_user("grace"))
@@ -342,14 +394,18 @@ def test_a_users_page_links_to_the_sessions(support, user, make_user):
     assert len(support.get(link).context["cl"].result_list) == 2
 
 
-def test_the_link_is_for_those_who_may_view_sessions(staff, user):
+def test_the_link_is_for_those_who_may_view_sessions(
+    staff: Callable[..., Client], user: AbstractUser
+) -> None:
     url = reverse("admin:auth_user_change", args=[user.pk])
     answer = staff("view_user", "change_user").get(url)
     assert answer.status_code == 200
     assert "tokensession" not in answer.text
 
 
-def test_users_are_added_and_changed_as_before(staff, user):
+def test_users_are_added_and_changed_as_before(
+    staff: Callable[..., Client], user: AbstractUser
+) -> None:
     root = staff(is_superuser=True)
     assert "token_sessions" not in root.get(reverse("admin:auth_user_add")).text
     url = reverse("admin:auth_user_change", args=[user.pk])
@@ -362,6 +418,6 @@ def test_users_are_added_and_changed_as_before(staff, user):
     assert user.first_name == "Augusta"
 
 
-def test_a_pop_up_offers_no_action(support, user):
+def test_a_pop_up_offers_no_action(support: Any, user: AbstractUser) -> None:
     assert "end_all_sessions" in support.get(USERS).text
     assert "end_all_sessions" not in support.get(f"{USERS}?_popup=1").text

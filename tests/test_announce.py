@@ -4,10 +4,12 @@ import json
 import logging
 import re
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -32,25 +34,25 @@ REPORT = {field.name for field in fields(CleanupReport)}
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "WAITS", (0,))
 
 
 @pytest.fixture
-def log(caplog):
+def log(caplog: pytest.LogCaptureFixture) -> Any:
     caplog.set_level(logging.INFO, logger="tokens")
     return caplog
 
 
 @pytest.fixture
-def broken(monkeypatch):
-    def fail(self, cutoff, **more):
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any, cutoff: Any, **more: Any) -> None:
         raise OperationalError("disk full\nDETAIL: a row of somebody")
 
     replace_batches(monkeypatch, fail)
 
 
-def told(log):
+def told(log: Any) -> Any:
     """Return the fields of each record, as a formatter for JSON finds them."""
     return [
         {name: value for name, value in vars(record).items() if name not in PLAIN}
@@ -58,19 +60,17 @@ def told(log):
     ]
 
 
-def events(log):
+def events(log: Any) -> Any:
     return [record.event for record in log.records]
 
 
 # Records in the log
 
 
-def test_each_record_of_a_run_has_the_fields_of_the_report(log):
+def test_each_record_of_a_run_has_the_fields_of_the_report(log: Any) -> None:
     add_entries(3)
     add_sessions(2)
-
     report = cleanup.run(trigger="lifespan", batch_size=2)
-
     begin, end = told(log)
     assert begin.keys() == end.keys() == REPORT | {"event", "using", "removed"}
     assert (begin["event"], begin["outcome"], begin["removed"]) == ("cleanup_started", "running", 0)
@@ -80,21 +80,17 @@ def test_each_record_of_a_run_has_the_fields_of_the_report(log):
     assert begin["run_id"] == end["run_id"] == report.run_id == CleanupRun.objects.get().pk
 
 
-def test_a_run_that_stops_early_tells_why(log):
+def test_a_run_that_stops_early_tells_why(log: Any) -> None:
     add_entries(3)
-
     cleanup.run(max_seconds=0)
-
     end = told(log)[-1]
     assert (end["outcome"], end["stopped"]) == ("partial", "out of time")
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_run_that_fails_tells_the_attempts_and_the_error(log):
+def test_a_run_that_fails_tells_the_attempts_and_the_error(log: Any) -> None:
     add_entries(3)
-
     cleanup.run()
-
     assert events(log) == ["cleanup_started", "retry", "cleanup_failed"]
     _, attempt, end = told(log)
     assert attempt == {
@@ -107,39 +103,34 @@ def test_a_run_that_fails_tells_the_attempts_and_the_error(log):
     assert (end["outcome"], end["error"]) == ("failed", "OperationalError: disk full")
 
 
-def test_another_run_at_work_is_told_with_the_same_fields(log):
+def test_another_run_at_work_is_told_with_the_same_fields(log: Any) -> None:
     add_run(ago=timedelta(0), outcome="running", slot=1)
-
     cleanup.run(trigger="celery")
-
     [record] = told(log)
     assert record.keys() == REPORT | {"event", "using", "removed"}
     assert (record["event"], record["outcome"]) == ("cleanup_skipped", "skipped")
     assert (record["skipped"], record["trigger"]) == ("running elsewhere", "celery")
 
 
-def test_a_run_that_is_not_due_tells_nothing(log):
+def test_a_run_that_is_not_due_tells_nothing(log: Any) -> None:
     add_run(ago=timedelta(hours=1))
-
     assert cleanup.run(if_due=True).skipped == "not due"
     assert log.records == []
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_tick_that_fails_tells_its_trigger(log, monkeypatch):
+def test_a_tick_that_fails_tells_its_trigger(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crontab, "_fail_the_process", lambda message: None)
     add_entries(1)
-
     with pytest.raises(CommandError):
         crontab.tick()
-
     record = told(log)[-1]
     assert (record["event"], record["trigger"]) == ("tick_failed", "crontab")
     assert record["error"] == "The cleanup failed: OperationalError: disk full"
 
 
 @contextmanager
-def listening(signal, receiver, **arguments):
+def listening(signal: Any, receiver: Any, **arguments: Any) -> Iterator[None]:
     signal.connect(receiver, weak=False, **arguments)
     try:
         yield
@@ -147,20 +138,18 @@ def listening(signal, receiver, **arguments):
         assert signal.disconnect(receiver, **arguments)
 
 
-def test_the_slow_path_is_told_once_for_each_run(log):
+def test_the_slow_path_is_told_once_for_each_run(log: Any) -> None:
     add_entries(5)
     add_sessions(5)
-
     with listening(post_delete, lambda **kwargs: None, sender=TokenSession):
         cleanup.run(batch_size=1)
-
     assert events(log) == ["cleanup_started", "cleanup_slow_path", "cleanup_finished"]
     assert told(log)[1]["tables"] == ["sessions"]
     assert "loads each row of: sessions." in log.records[1].getMessage()
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_formatter_for_json_finds_values_that_it_can_write(log):
+def test_a_formatter_for_json_finds_values_that_it_can_write(log: Any) -> None:
     add_entries(2)
     cleanup.run()
     add_run(ago=timedelta(0), outcome="running", slot=1)
@@ -169,14 +158,13 @@ def test_a_formatter_for_json_finds_values_that_it_can_write(log):
         CleanupRun.objects.filter(slot=1).delete()
         cleanup.run(max_seconds=0)
     assert len(set(events(log))) == 6
-
     for record in told(log):
         moments = {name for name, value in record.items() if isinstance(value, datetime)}
         assert moments <= {"started_at", "cutoff"}
         json.dumps({name: value for name, value in record.items() if name not in moments})
 
 
-def test_no_record_and_no_signal_names_what_was_revoked(log):
+def test_no_record_and_no_signal_names_what_was_revoked(log: Any) -> None:
     jti, key = "jti-that-nobody-should-see", uuid4()
     BlacklistEntry.objects.create(
         key=key, scope="token", subject=jti, expires_at=clock.now() + LONG_AGO
@@ -187,7 +175,6 @@ def test_no_record_and_no_signal_names_what_was_revoked(log):
     heard = []
     with hearing(lambda **arguments: heard.append(str(arguments))):
         call_command("cleanup_tokens", verbosity=0)
-
     everything = str(told(log)) + str([record.getMessage() for record in log.records]) + str(heard)
     assert "cleanup_finished" in everything
     for secret in (jti, str(key), key.hex):
@@ -195,8 +182,10 @@ def test_no_record_and_no_signal_names_what_was_revoked(log):
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["done", "broken"])
-def test_a_run_whose_end_can_not_be_recorded_is_told_as_failed(log, monkeypatch, request, fails):
-    def gone(self, outcome, **fields):
+def test_a_run_whose_end_can_not_be_recorded_is_told_as_failed(
+    log: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, fails: bool
+) -> None:
+    def gone(self: Any, outcome: Any, **fields: Any) -> None:
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(lease.Lease, "release", gone)
@@ -204,10 +193,8 @@ def test_a_run_whose_end_can_not_be_recorded_is_told_as_failed(log, monkeypatch,
     if fails:
         request.getfixturevalue("broken")
     heard = []
-
     with hearing(lambda **arguments: heard.append(arguments)):
         report = cleanup.run(trigger="lifespan")
-
     cause = "disk full" if fails else "connection refused"
     assert (report.outcome, report.error) == ("failed", f"OperationalError: {cause}")
     assert report.removed == (0 if fails else 3)
@@ -221,12 +208,12 @@ NAMES = ("cleanup_started", "cleanup_batch_finished", "cleanup_finished", "clean
 
 
 @contextmanager
-def hearing(receiver):
+def hearing(receiver: Any) -> Iterator[None]:
     """Connect ``receiver(name=…, sender=…, **arguments)`` to each signal of the cleanup."""
     connected = []
     for name in NAMES:
 
-        def receive(signal, sender, name=name, **arguments):
+        def receive(signal: Any, sender: Any, name: Any = name, **arguments: Any) -> None:
             receiver(name=name, sender=sender, **arguments)
 
         getattr(signals, name).connect(receive)
@@ -238,14 +225,12 @@ def hearing(receiver):
             assert signal.disconnect(receive)
 
 
-def test_listeners_hear_of_the_start_each_batch_and_the_end():
+def test_listeners_hear_of_the_start_each_batch_and_the_end() -> None:
     add_entries(3)
     add_sessions(1)
     heard = []
-
     with hearing(lambda **arguments: heard.append(arguments)):
         report = cleanup.run(trigger="lifespan", batch_size=2)
-
     assert [call["name"] for call in heard] == [
         "cleanup_started",
         *["cleanup_batch_finished"] * 3,
@@ -261,44 +246,38 @@ def test_listeners_hear_of_the_start_each_batch_and_the_end():
     assert heard[-1]["report"] == report
 
 
-def test_a_receiver_that_raises_disturbs_nobody():
+def test_a_receiver_that_raises_disturbs_nobody() -> None:
     add_entries(3)
 
-    def stumble(**arguments):
+    def stumble(**arguments: Any) -> None:
         raise RuntimeError
 
     with hearing(stumble):
         assert cleanup.run(batch_size=1).removed == 3
 
 
-def test_receivers_are_called_outside_of_transactions():
+def test_receivers_are_called_outside_of_transactions() -> None:
     add_entries(2)
     inside = []
-
     with hearing(lambda **arguments: inside.append(connection.in_atomic_block)):
         cleanup.run()
-
     assert inside == [False] * 3
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_run_that_fails_is_started_and_failed():
+def test_a_run_that_fails_is_started_and_failed() -> None:
     add_entries(1)
     heard = []
-
     with hearing(lambda **arguments: heard.append(arguments["name"])):
         cleanup.run()
-
     assert heard == ["cleanup_started", "cleanup_failed"]
 
 
-def test_a_run_that_does_nothing_is_not_heard_of():
+def test_a_run_that_does_nothing_is_not_heard_of() -> None:
     add_run(ago=timedelta(0), outcome="running", slot=1)
     heard = []
-
     with hearing(lambda **arguments: heard.append(arguments["name"])):
         cleanup.run()
-
     assert heard == []
 
 
@@ -308,26 +287,26 @@ def test_a_run_that_does_nothing_is_not_heard_of():
 class Pings(BaseHTTPRequestHandler):
     server: "PingServer"
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         self.server.heard.append((self.path, self.rfile.read(length).decode()))
         self.send_response(200)
         self.end_headers()
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         self.do_GET()
 
-    def log_message(self, *arguments):
+    def log_message(self, *arguments: Any) -> None:
         """Say nothing."""
 
 
 class PingServer(HTTPServer):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Pings)
         self.heard = []
 
 
-def test_the_pings_of_the_documentation_arrive(monkeypatch):
+def test_the_pings_of_the_documentation_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     page = (BASE_DIR / "docs" / "howto" / "watch.md").read_text()
     [code] = re.findall(r"```python\n([^`]*?urlopen.*?)```", page, re.DOTALL)
     server = PingServer()
@@ -347,7 +326,6 @@ def test_the_pings_of_the_documentation_arrive(monkeypatch):
         server.shutdown()
         thread.join()
         server.server_close()
-
     assert server.heard == [
         ("/uuid/start", ""),
         ("/uuid", ""),
@@ -357,12 +335,12 @@ def test_the_pings_of_the_documentation_arrive(monkeypatch):
     ]
 
 
-def _disk_full(self, cutoff, **more):
+def _disk_full(self: Any, cutoff: Any, **more: Any) -> None:
     raise OperationalError("disk full")
 
 
 @contextmanager
-def kept_receivers():
+def kept_receivers() -> Iterator[None]:
     """Forget the receivers that were connected inside."""
     kept = [(signal, list(signal.receivers)) for signal in map(vars(signals).get, NAMES)]
     try:

@@ -11,6 +11,8 @@ import threading
 import time
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections
@@ -42,7 +44,7 @@ only_postgresql = pytest.mark.skipif(
 # Many at once
 
 
-def test_of_eight_processes_that_are_due_one_runs_each_round():
+def test_of_eight_processes_that_are_due_one_runs_each_round() -> None:
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(PROCESSES + 1, timeout=60)
     answers = context.Queue()
@@ -68,14 +70,14 @@ def test_of_eight_processes_that_are_due_one_runs_each_round():
     assert [child.exitcode for child in children] == [0] * PROCESSES
 
 
-def _make_due(*, rows):
+def _make_due(*, rows: Any) -> None:
     CleanupRun.objects.all().delete()
     add_run(ago=2 * DAY)
     add_entries(rows)
     connections.close_all()
 
 
-def _run_if_due(barrier, answers):
+def _run_if_due(barrier: Any, answers: Any) -> None:
     for _ in range(ROUNDS):
         barrier.wait()
         try:
@@ -90,11 +92,13 @@ def _run_if_due(barrier, answers):
 
 
 @only_postgresql
-def test_a_database_that_goes_away_in_the_middle_is_a_failure_and_taken_over_later(monkeypatch):
+def test_a_database_that_goes_away_in_the_middle_is_a_failure_and_taken_over_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(retry, "WAITS", (0, 0))
     add_entries(6)
 
-    def go_away(_rows):
+    def go_away(_rows: Any) -> None:
         _let_in(allowed=False)
 
     try:
@@ -102,7 +106,6 @@ def test_a_database_that_goes_away_in_the_middle_is_a_failure_and_taken_over_lat
     finally:
         _let_in(allowed=True)
         connection.close()
-
     assert (report.outcome, report.removed) == ("failed", 2)
     assert "OperationalError: " in report.error
     assert BlacklistEntry.objects.count() == 4
@@ -114,7 +117,7 @@ def test_a_database_that_goes_away_in_the_middle_is_a_failure_and_taken_over_lat
     assert (run.outcome, run.slot) == ("abandoned", None)
 
 
-def _let_in(*, allowed):
+def _let_in(*, allowed: Any) -> None:
     name = connection.settings_dict["NAME"]
     with connection._nodb_cursor() as cursor:
         cursor.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS {allowed}')
@@ -128,11 +131,11 @@ def _let_in(*, allowed):
 
 
 @only_sqlite
-def test_a_file_that_is_busy_for_a_while_delays_a_run_and_does_not_end_it():
+def test_a_file_that_is_busy_for_a_while_delays_a_run_and_does_not_end_it() -> None:
     add_entries(5)
     locked, seconds = threading.Event(), 1.0
 
-    def write_for_a_while():
+    def write_for_a_while() -> None:
         other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         locked.set()
@@ -140,7 +143,7 @@ def test_a_file_that_is_busy_for_a_while_delays_a_run_and_does_not_end_it():
         other.execute("COMMIT")
         other.close()
 
-    def be_disturbed(_rows):
+    def be_disturbed(_rows: Any) -> None:
         if not locked.is_set():
             # Less patient than the other is slow.
             connection.cursor().execute("PRAGMA busy_timeout = 10")
@@ -153,13 +156,14 @@ def test_a_file_that_is_busy_for_a_while_delays_a_run_and_does_not_end_it():
     finally:
         thread.join()
         connection.close()
-
     assert (report.outcome, report.removed) == ("succeeded", 5)
     assert report.seconds > seconds / 2
 
 
 @only_sqlite
-def test_a_disk_that_is_full_fails_the_run_which_says_so_and_the_next_goes_on(tmp_path):
+def test_a_disk_that_is_full_fails_the_run_which_says_so_and_the_next_goes_on(
+    tmp_path: Path,
+) -> None:
     """The limit on the size of files stands for the disk: SQLite can't lengthen its log."""
     add_entries(3000)
     connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -173,16 +177,13 @@ def test_a_disk_that_is_full_fails_the_run_which_says_so_and_the_next_goes_on(tm
         timeout=120,
         check=False,
     )
-
     full = child(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)))
-
     assert full.returncode == 1, full.stderr
     assert "The cleanup failed: OperationalError: " in full.stderr
     run = CleanupRun.objects.get()
     assert (run.outcome, run.slot) == ("failed", None)
     assert run.error.startswith("OperationalError: ")
     assert cleanup.status().last_success is None
-
     assert child().returncode == 0
     assert not BlacklistEntry.objects.exists()
 
@@ -190,7 +191,7 @@ def test_a_disk_that_is_full_fails_the_run_which_says_so_and_the_next_goes_on(tm
 # Other people's tables
 
 
-def test_tables_that_point_to_ours_are_cared_for():
+def test_tables_that_point_to_ours_are_cared_for() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "tests/pointing/cascades.py"],
         cwd=BASE_DIR,
@@ -207,13 +208,13 @@ def test_tables_that_point_to_ours_are_cared_for():
 
 
 @only_postgresql
-def test_rows_that_others_update_at_that_moment_do_not_end_a_run_early():
+def test_rows_that_others_update_at_that_moment_do_not_end_a_run_early() -> None:
     """Their address changes between being found and being deleted."""
     add_entries(3000)
     busy = BlacklistEntry.objects.values_list("pk", flat=True)[:1000:10]
     stop = threading.Event()
 
-    def update():
+    def update() -> None:
         for pk in itertools.cycle(list(busy)):
             BlacklistEntry.objects.filter(pk=pk).update(reason="logout")
             if stop.is_set():
@@ -229,7 +230,6 @@ def test_rows_that_others_update_at_that_moment_do_not_end_a_run_early():
         stop.set()
         for thread in threads:
             thread.join(30)
-
     assert report.outcome == "succeeded"
     assert report.removed >= 2900
     cleanup.run()
@@ -237,18 +237,16 @@ def test_rows_that_others_update_at_that_moment_do_not_end_a_run_early():
 
 
 @pytest.mark.parametrize("ahead", [-DAY, DAY], ids=["silent for long", "from the future"])
-def test_a_dead_run_is_taken_over_whatever_its_clock_said(ahead):
+def test_a_dead_run_is_taken_over_whatever_its_clock_said(ahead: Any) -> None:
     run = add_run(ago=-ahead, outcome="running", slot=1)
-
     assert cleanup.run().outcome == "succeeded"
     run.refresh_from_db()
     assert (run.outcome, run.slot) == ("abandoned", None)
 
 
-def test_a_success_from_the_future_makes_nothing_due_and_nothing_overdue_for_ever():
+def test_a_success_from_the_future_makes_nothing_due_and_nothing_overdue_for_ever() -> None:
     add_run(ago=-365 * DAY)
     yesterday = add_run(ago=2 * DAY)
-
     assert cleanup.status().last_success == yesterday.finished_at
     assert cleanup.status().overdue
     assert cleanup.run(if_due=True).outcome == "succeeded"
@@ -256,20 +254,18 @@ def test_a_success_from_the_future_makes_nothing_due_and_nothing_overdue_for_eve
     assert not cleanup.status().overdue
 
 
-def test_a_setting_without_meaning_leaves_no_lease_behind(settings):
+def test_a_setting_without_meaning_leaves_no_lease_behind(settings: Any) -> None:
     settings.TOKENS_CLEANUP_MARGIN = 300
-
     with pytest.raises(TypeError):
         cleanup.run()
-
     del settings.TOKENS_CLEANUP_MARGIN
     assert cleanup.run().outcome == "succeeded"
 
 
-def test_an_error_after_taking_the_lease_gives_it_back():
+def test_an_error_after_taking_the_lease_gives_it_back() -> None:
     answers = iter([True])
 
-    def due():
+    def due() -> Any:
         try:
             return next(answers)
         except StopIteration:
@@ -277,18 +273,19 @@ def test_an_error_after_taking_the_lease_gives_it_back():
 
     with pytest.raises(OperationalError):
         work.take("default", trigger="command", now=clock.now(), due=due)
-
     assert not CleanupRun.objects.exists()
     assert cleanup.run().outcome == "succeeded"
 
 
-def test_a_run_that_can_not_even_begin_is_told_to_listeners(monkeypatch):
+def test_a_run_that_can_not_even_begin_is_told_to_listeners(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     heard = []
 
-    def down(using):
+    def down(using: Any) -> None:
         raise OperationalError("connection refused")
 
-    def listen(report, using, **more):
+    def listen(report: Any, using: Any, **more: Any) -> None:
         heard.append((report.outcome, report.error, report.run_id, report.trigger, using))
 
     monkeypatch.setattr(clock, "database_now", down)
@@ -298,22 +295,22 @@ def test_a_run_that_can_not_even_begin_is_told_to_listeners(monkeypatch):
             cleanup.run(trigger="crontab")
     finally:
         cleanup_failed.disconnect(listen)
-
     assert heard == [("failed", "OperationalError: connection refused", None, "crontab", "default")]
 
 
-def test_a_batch_size_that_is_given_comes_back_after_a_retry(monkeypatch):
+def test_a_batch_size_that_is_given_comes_back_after_a_retry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(retry, "WAITS", (0, 0, 0))
     add_entries(30)
     limits, real = [], deleting.real
 
-    def delete_batch(self, cutoff, *, limit, reached):
+    def delete_batch(self: Any, cutoff: Any, *, limit: Any, reached: Any) -> Any:
         limits.append(limit)
         if len(limits) <= 3:
             raise OperationalError("deadlock")
         return real(self, cutoff, limit=limit, reached=reached)
 
     replace_batches(monkeypatch, delete_batch)
-
     assert cleanup.run(batch_size=8, pause=0).removed == 30
     assert limits[:6] == [8, 4, 2, 1, 8, 8]

@@ -5,13 +5,16 @@ import logging
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError
 from django.db import OperationalError, connection
+from django.test import Client
 
 from tokens import cleanup
 from tokens.models import BlacklistEntry, CleanupRun
@@ -29,7 +32,7 @@ CALL = "django.core.management.call_command"
 NOWHERE = "sqlite:////no/such/directory/db.sqlite3"
 
 
-def job_hash(job=None):
+def job_hash(job: Any = None) -> Any:
     """Return the name that django-crontab gives to a job, or to the project's."""
     [project_job] = django_settings.CRONJOBS
     job = job or project_job
@@ -37,7 +40,7 @@ def job_hash(job=None):
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def run_job(*job, **changes):
+def run_job(*job: Any, **changes: Any) -> Any:
     """Let django-crontab run a job in a process."""
     changes |= {"DJANGO_SETTINGS_MODULE": "tests.cron_settings", "CRON_JOB": json.dumps(job)}
     return manage("crontab", "run", job_hash(job), **changes)
@@ -55,7 +58,7 @@ _REFUSE = {
 
 
 @contextmanager
-def refused_deletes():
+def refused_deletes() -> Iterator[None]:
     """A database that answers, and deletes no entry: for every process that uses it."""
     table = BlacklistEntry._meta.db_table
     body, *before = _REFUSE[connection.vendor]
@@ -73,7 +76,7 @@ def refused_deletes():
 
 
 @pytest.fixture
-def django_crontab_log():
+def django_crontab_log() -> Iterator[Any]:
     """The logger that django-crontab reports failures to, as it was before."""
     log = logging.getLogger("django_crontab.crontab")
     yield log
@@ -83,22 +86,18 @@ def django_crontab_log():
     logging.disable(logging.NOTSET)
 
 
-def test_a_tick_cleans_up_and_is_recorded_as_crontab(capfd):
+def test_a_tick_cleans_up_and_is_recorded_as_crontab(capfd: pytest.CaptureFixture[str]) -> None:
     add_entries(2)
-
     crontab.tick()
-
     assert not BlacklistEntry.objects.exists()
     assert CleanupRun.objects.get().trigger == "crontab"
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_tick_that_is_not_due_does_nothing():
+def test_a_tick_that_is_not_due_does_nothing() -> None:
     run = add_run(ago=django_settings.TOKENS_CLEANUP_INTERVAL / 2)
     add_entries(1)
-
     crontab.tick()
-
     assert CleanupRun.objects.get() == run
     assert BlacklistEntry.objects.exists()
 
@@ -106,8 +105,8 @@ def test_a_tick_that_is_not_due_does_nothing():
 @pytest.mark.parametrize("error", [OperationalError("gone"), ValueError("gone"), SystemExit(2)])
 @pytest.mark.parametrize("silenced", ["not", "disabled", "by level", "globally"])
 def test_a_tick_that_fails_ends_the_process_when_it_is_logged(
-    monkeypatch, django_crontab_log, error, silenced
-):
+    monkeypatch: pytest.MonkeyPatch, django_crontab_log: Any, error: Any, silenced: str
+) -> None:
     if silenced == "disabled":
         django_crontab_log.disabled = True
     elif silenced == "by level":
@@ -115,11 +114,10 @@ def test_a_tick_that_fails_ends_the_process_when_it_is_logged(
     elif silenced == "globally":
         logging.disable(logging.CRITICAL)
 
-    def fail(**options):
+    def fail(**options: Any) -> None:
         raise error
 
     monkeypatch.setattr(cleanup, "run", fail)
-
     with pytest.raises((CommandError, type(error))):
         crontab.tick()
     with pytest.raises(SystemExit, match="cleanup_tokens: "):
@@ -127,10 +125,11 @@ def test_a_tick_that_fails_ends_the_process_when_it_is_logged(
     django_crontab_log.exception("It takes itself off.")
 
 
-def test_a_run_that_is_recorded_as_failed_is_a_failed_tick(monkeypatch, django_crontab_log, caplog):
+def test_a_run_that_is_recorded_as_failed_is_a_failed_tick(
+    monkeypatch: pytest.MonkeyPatch, django_crontab_log: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     report = cleanup.CleanupReport("failed", error="OperationalError: disk full")
     monkeypatch.setattr(cleanup, "run", lambda **options: report)
-
     with pytest.raises(CommandError, match="disk full"):
         crontab.tick()
     assert [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR] == [
@@ -139,50 +138,48 @@ def test_a_run_that_is_recorded_as_failed_is_a_failed_tick(monkeypatch, django_c
     assert len(django_crontab_log.filters) == 1
 
 
-def test_a_tick_that_works_leaves_the_logger_of_django_crontab_alone(django_crontab_log):
+def test_a_tick_that_works_leaves_the_logger_of_django_crontab_alone(
+    django_crontab_log: Any,
+) -> None:
     crontab.tick()
-
     assert django_crontab_log.filters == []
 
 
-def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_works():
+def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_works() -> None:
     add_entries(2)
-
     done = manage("crontab", "run", job_hash())
-
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not BlacklistEntry.objects.exists()
 
 
 @pytest.mark.parametrize("how", ["unreachable", "without tables"])
-def test_crontab_run_exits_with_1_and_says_why_when_the_tick_fails(tmp_path, how):
+def test_crontab_run_exits_with_1_and_says_why_when_the_tick_fails(
+    tmp_path: Path, how: str
+) -> None:
     url = NOWHERE if how == "unreachable" else f"sqlite:///{tmp_path}/empty.sqlite3"
-
     done = manage("crontab", "run", job_hash(), DATABASE_URL=url)
-
     assert (done.returncode, done.stdout) == (1, "")
     assert "ERROR tokens Scheduled token cleanup failed: The database 'default'" in done.stderr
     assert "cleanup_tokens: The database 'default' can't be used" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_database_that_is_away_shows_by_exit_code_log_and_health_and_the_next_run_succeeds():
+def test_a_database_that_is_away_shows_by_exit_code_log_and_health_and_the_next_run_succeeds() -> (
+    None
+):
     add_entries(2)
-
     done = manage("crontab", "run", job_hash(), DATABASE_URL=NOWHERE)
     assert done.returncode == 1
     assert "ERROR tokens Scheduled token cleanup failed" in done.stderr
     assert not CleanupRun.objects.exists()  # nothing can be recorded
     ask = "from django.test import Client; print(Client().get('/health/', HTTP_HOST='localhost'))"
     assert "status_code=503" in manage("shell", "-v0", "-c", ask, DATABASE_URL=NOWHERE).stdout
-
     assert manage("crontab", "run", job_hash()).returncode == 0
     assert CleanupRun.objects.get().outcome == "succeeded"
 
 
-def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(client):
+def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(client: Client) -> None:
     add_entries(2)
-
     with refused_deletes():
         done = manage("crontab", "run", job_hash())
     assert (done.returncode, done.stdout) == (1, "")
@@ -195,7 +192,6 @@ def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(client):
     assert client.get("/health/").json()["status"] == "overdue"
     assert client.get("/health/?strict=1").status_code == 503
     assert manage("cleanup_tokens", "--check").returncode == 1
-
     done = manage("crontab", "run", job_hash())
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(CleanupRun.objects.order_by("pk").values_list("outcome", flat=True)) == [
@@ -206,22 +202,20 @@ def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(client):
     assert not BlacklistEntry.objects.exists()
 
 
-def test_a_tick_takes_the_options_of_the_command():
+def test_a_tick_takes_the_options_of_the_command() -> None:
     add_entries(3)
-
     crontab.tick(batch_size=1, max_seconds=600, trigger="crontab at night")
-
     run = CleanupRun.objects.get()
     assert (run.trigger, run.entries_removed) == ("crontab at night", 3)
     assert run.batches >= 3
 
 
-def test_a_tick_that_stops_early_is_no_failure(django_crontab_log, caplog):
+def test_a_tick_that_stops_early_is_no_failure(
+    django_crontab_log: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "tokens")
     add_entries(1)
-
     crontab.tick(max_seconds=0)
-
     assert CleanupRun.objects.get().outcome == "partial"
     [record] = [r for r in caplog.records if r.event == "tick_stopped_early"]
     assert record.levelno == logging.INFO
@@ -230,26 +224,22 @@ def test_a_tick_that_stops_early_is_no_failure(django_crontab_log, caplog):
     assert django_crontab_log.filters == []
 
 
-def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_stops_early():
+def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_stops_early() -> None:
     add_entries(1)
-
     done = run_job("7 * * * *", TICK, [], {"max_seconds": 0}, "")
-
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert CleanupRun.objects.get().outcome == "partial"
 
 
-def test_an_option_that_does_not_exist_is_a_failed_tick(django_crontab_log):
+def test_an_option_that_does_not_exist_is_a_failed_tick(django_crontab_log: Any) -> None:
     with pytest.raises(TypeError, match="max_second"):
         crontab.tick(max_second=600)
     assert len(django_crontab_log.filters) == 1
 
 
-def test_django_crontab_passes_the_options_on():
+def test_django_crontab_passes_the_options_on() -> None:
     add_entries(3)
-
     done = run_job("7 * * * *", TICK, [], {"batch_size": 1, "if_due": False}, ">> log")
-
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert CleanupRun.objects.get().batches >= 3
 
@@ -259,9 +249,8 @@ def test_django_crontab_passes_the_options_on():
     [(CALL, ["cleanup_tokens"]), (TICK, [], ">> log"), (TICK, {"pause": 1}), (TICK, ["--pause=1"])],
     ids=str,
 )
-def test_W024_and_W025_are_about_failures_that_django_crontab_hides(rest):
+def test_W024_and_W025_are_about_failures_that_django_crontab_hides(rest: Any) -> None:
     done = run_job("7 * * * *", *rest, DATABASE_URL=NOWHERE)
-
     assert done.returncode == 0
     assert "Failed to complete cronjob" in done.stderr
 
@@ -271,8 +260,8 @@ def test_W024_and_W025_are_about_failures_that_django_crontab_hides(rest):
 
 @pytest.mark.xdist_group("crontab")
 @pytest.mark.skipif(not shutil.which("crontab"), reason="there is no crontab")
-def test_the_real_crontab_is_installed_stale_and_missing_by_turns():
-    def state(**changes):
+def test_the_real_crontab_is_installed_stale_and_missing_by_turns() -> None:
+    def state(**changes: Any) -> Any:
         changes |= {"CRONTAB_PROJECT_NAME": "tokens-test-state"}
         said = manage("cleanup_tokens", "--check", "--format=json", **changes)
         deploy = manage("check", "--deploy", "--tag=security", **changes)
@@ -281,7 +270,7 @@ def test_the_real_crontab_is_installed_stale_and_missing_by_turns():
         ]
         return json.loads(said.stdout)["crontab"]["state"], found
 
-    def crontab(action):
+    def crontab(action: Any) -> None:
         assert not manage("crontab", action, "-v0", CRONTAB_PROJECT_NAME="tokens-test-state").stdout
 
     with own_crontab():
@@ -296,7 +285,7 @@ def test_the_real_crontab_is_installed_stale_and_missing_by_turns():
 # With the real daemon
 
 
-def _reason_to_skip():
+def _reason_to_skip() -> Any:
     if os.environ.get("CI") == "true":
         return ""
     if not Path(CRON).exists():
@@ -305,7 +294,7 @@ def _reason_to_skip():
 
 
 @contextmanager
-def own_crontab():
+def own_crontab() -> Iterator[None]:
     """Give the current user's crontab back as it was."""
     before = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
     try:
@@ -318,7 +307,7 @@ def own_crontab():
 
 
 @contextmanager
-def running_cron():
+def running_cron() -> Iterator[None]:
     """Start cron unless it runs, and end it only if it was started here."""
     if _cron_runs():
         yield
@@ -331,7 +320,7 @@ def running_cron():
         daemon.wait(30)
 
 
-def _cron_runs():
+def _cron_runs() -> bool:
     ours = os.readlink("/proc/self/ns/mnt")
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -341,7 +330,7 @@ def _cron_runs():
     return False
 
 
-def _install(name, folder, *, url):
+def _install(name: Any, folder: Any, *, url: Any) -> None:
     """Install the tick under a marker of its own; what it writes and returns goes to files."""
     folder.mkdir()
     added = manage(
@@ -359,7 +348,7 @@ def _install(name, folder, *, url):
     assert added.stderr in ("", f"no crontab for {getpass.getuser()}\n")
 
 
-def _exit_codes(folder):
+def _exit_codes(folder: Any) -> Any:
     status = folder / "status"
     return status.read_text().split() if status.exists() else []
 
@@ -367,12 +356,13 @@ def _exit_codes(folder):
 @pytest.mark.cron
 @pytest.mark.xdist_group("crontab")
 @pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "-")
-def test_a_real_cron_runs_the_tick_and_the_printed_file_and_sees_failures(tmp_path, client):
+def test_a_real_cron_runs_the_tick_and_the_printed_file_and_sees_failures(
+    tmp_path: Path, client: Client
+) -> None:
     assert shutil.which("crontab"), "install cron"
     ours, away = tmp_path / "ours", tmp_path / "away"
     printed = PrintedCronFile(tmp_path)
     add_entries(3)
-
     with own_crontab(), printed.installed(), running_cron():
         with refused_deletes():
             _install("ours", ours, url=database_url())
@@ -381,7 +371,6 @@ def test_a_real_cron_runs_the_tick_and_the_printed_file_and_sees_failures(tmp_pa
             failed = (ours / "output").read_text()
         assert client.get("/health/").json()["status"] == "overdue"
         wait_until(lambda: _exit_codes(ours)[-1] == "0" and printed.runs(), seconds=130)
-
     assert _exit_codes(ours)[0] == _exit_codes(away)[0] == "1"
     assert "cleanup_tokens: The cleanup failed: " in failed
     assert "cleanup_tokens: The database 'default' can't be used" in (away / "output").read_text()

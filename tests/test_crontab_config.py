@@ -1,6 +1,8 @@
 import importlib
 import sys
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ CALL = "django.core.management.call_command"
 HOURLY = "7 * * * *"
 
 
-def entry(*job):
+def entry(*job: Any) -> Any:
     class Settings:
         CRONJOBS = [job]
 
@@ -38,7 +40,7 @@ def entry(*job):
     ],
     ids=str,
 )
-def test_these_entries_clean_up(job):
+def test_these_entries_clean_up(job: Any) -> None:
     assert entry(*job).reaches_cleanup
 
 
@@ -56,7 +58,7 @@ def test_these_entries_clean_up(job):
     ],
     ids=str,
 )
-def test_these_do_not(job):
+def test_these_do_not(job: Any) -> None:
     assert not entry(*job).reaches_cleanup
 
 
@@ -71,7 +73,7 @@ def test_these_do_not(job):
     ],
     ids=str,
 )
-def test_an_entry_knows_whether_it_asks_first(job, expected):
+def test_an_entry_knows_whether_it_asks_first(job: Any, expected: bool) -> None:
     assert entry(*job).only_if_due is expected
 
 
@@ -80,24 +82,24 @@ def test_an_entry_knows_whether_it_asks_first(job, expected):
     [(HOURLY, TICK), [HOURLY, TICK], ("7  * * * *", TICK), (HOURLY, TICK, [], {"b": 1, "a": "ö"})],
     ids=str,
 )
-def test_the_hash_is_that_of_django_crontab(settings, job):
+def test_the_hash_is_that_of_django_crontab(settings: Any, job: Any) -> None:
     settings.CRONJOBS = [job]
     [line] = crontabs.lines()
     [found] = config.entries()
     assert config.hash_in(line) == found.hash
 
 
-def test_what_is_no_json_has_no_hash():
+def test_what_is_no_json_has_no_hash() -> None:
     assert entry(HOURLY, TICK, [], {"max_seconds": timedelta(1)}).hash is None
 
 
 @pytest.mark.parametrize("jobs", [None, [], ["7 * * * *"], [()], [(HOURLY,)], [None, 7]], ids=str)
-def test_what_is_no_entry_is_left_out(settings, jobs):
+def test_what_is_no_entry_is_left_out(settings: Any, jobs: Any) -> None:
     settings.CRONJOBS = jobs
     assert config.cleanup_entries() == []
 
 
-def test_a_line_is_known_by_the_marker_of_its_project(settings):
+def test_a_line_is_known_by_the_marker_of_its_project(settings: Any) -> None:
     settings.CRONJOBS = [(HOURLY, TICK)]
     [line] = crontabs.lines()
     assert config.hash_in(line)
@@ -108,14 +110,18 @@ def test_a_line_is_known_by_the_marker_of_its_project(settings):
     assert config.hash_in(*crontabs.lines())
 
 
-def test_the_marker_begins_with_the_settings_module_where_nothing_is_set(settings, monkeypatch):
+def test_the_marker_begins_with_the_settings_module_where_nothing_is_set(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del settings.CRONTAB_DJANGO_PROJECT_NAME
     assert config.marker() == "django-cronjobs for tests"
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
     assert config.marker() == "django-cronjobs for "
 
 
-def test_manage_py_is_looked_for_where_it_is_not_set(settings, monkeypatch, tmp_path):
+def test_manage_py_is_looked_for_where_it_is_not_set(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert config.manage_path() == settings.CRONTAB_DJANGO_MANAGE_PATH
     del settings.CRONTAB_DJANGO_MANAGE_PATH
     monkeypatch.setattr("sys.path", [str(tmp_path)])

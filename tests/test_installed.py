@@ -2,12 +2,16 @@ import getpass
 import json
 import os
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
+from django.test import Client
 
 from tokens.schedule import crontab
 from tokens.schedule.crontab import State, installed
@@ -21,21 +25,19 @@ OTHER = "5 4 * * * /usr/bin/true # somebody else's\n"
 
 
 @pytest.fixture
-def show(settings, tmp_path):
+def show(settings: Any, tmp_path: Path) -> Any:
     """A crontab program that answers as it is told."""
 
-    def write(*lines, **answer):
+    def write(*lines: Any, **answer: Any) -> None:
         path = tmp_path / "crontab"
         settings.CRONTAB_EXECUTABLE = crontabs.program(path, shows="".join(lines), **answer)
 
     return write
 
 
-def test_the_line_that_django_crontab_adds_is_installed(show):
+def test_the_line_that_django_crontab_adds_is_installed(show: Any) -> None:
     show("MAILTO=ops\n", OTHER, *crontabs.lines())
-
     found = crontab.inspect()
-
     assert found == crontab.Crontab(State.INSTALLED, getpass.getuser())
 
 
@@ -47,13 +49,15 @@ def test_the_line_that_django_crontab_adds_is_installed(show):
     ],
     ids=str,
 )
-def test_a_line_is_found_that_django_crontab_itself_does_not_know(show, settings, job):
+def test_a_line_is_found_that_django_crontab_itself_does_not_know(
+    show: Any, settings: Any, job: Any
+) -> None:
     settings.CRONJOBS = [("1 * * * *", "shop.cron.report"), job]
     show(*crontabs.lines())
     assert crontab.inspect().state is State.INSTALLED
 
 
-def test_a_crontab_without_the_line_misses_it(show):
+def test_a_crontab_without_the_line_misses_it(show: Any) -> None:
     show(OTHER, *(f"# {line}" for line in crontabs.lines()))
     assert crontab.inspect().state is State.MISSING
 
@@ -61,28 +65,26 @@ def test_a_crontab_without_the_line_misses_it(show):
 @pytest.mark.parametrize(
     "says", ["no crontab for shop", "crontab: can't open 'shop': No such file or directory"]
 )
-def test_no_crontab_at_all_misses_it_too(show, says):
+def test_no_crontab_at_all_misses_it_too(show: Any, says: str) -> None:
     show(says=says, code=1)
     assert crontab.inspect().state is State.MISSING
 
 
-def test_the_line_of_another_project_does_not_count(show, settings):
+def test_the_line_of_another_project_does_not_count(show: Any, settings: Any) -> None:
     show(*crontabs.lines())
     settings.CRONTAB_DJANGO_PROJECT_NAME = "another"
     assert crontab.inspect().state is State.MISSING
 
 
-def test_a_line_of_the_entry_as_it_was_is_stale(show, settings):
+def test_a_line_of_the_entry_as_it_was_is_stale(show: Any, settings: Any) -> None:
     show(*crontabs.lines())
     settings.CRONJOBS = [("8 * * * *", "tokens.schedule.crontab.tick")]
-
     found = crontab.inspect()
-
     assert found.state is State.STALE
     assert "no longer has" in found.reason
 
 
-def test_the_line_of_another_job_of_the_project_is_not_stale(show, settings):
+def test_the_line_of_another_job_of_the_project_is_not_stale(show: Any, settings: Any) -> None:
     [tick] = settings.CRONJOBS
     settings.CRONJOBS = [("1 * * * *", "shop.cron.report")]
     show(*crontabs.lines())
@@ -91,73 +93,69 @@ def test_the_line_of_another_job_of_the_project_is_not_stale(show, settings):
 
 
 @pytest.mark.parametrize("name", ["CRONTAB_PYTHON_EXECUTABLE", "CRONTAB_DJANGO_MANAGE_PATH"])
-def test_a_line_that_names_what_is_gone_is_stale(show, settings, name, capsys):
+def test_a_line_that_names_what_is_gone_is_stale(
+    show: Any, settings: Any, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     setattr(settings, name, "/srv/releases/41/it")
     show(*crontabs.lines())
-
     found = crontab.inspect()
-
     assert (found.state, found.reason) == (State.STALE, "/srv/releases/41/it does not exist")
 
 
-def test_a_line_whose_schedule_was_edited_is_stale(show):
+def test_a_line_whose_schedule_was_edited_is_stale(show: Any) -> None:
     [line] = crontabs.lines()
     assert line.startswith("7 * * * * ")
     show(line.replace("7 * * * *", "0 0 31 2 *"))
-
     found = crontab.inspect()
-
     assert (found.state, found.reason) == (
         State.STALE,
         "it says 0 0 31 2 *, but CRONJOBS says 7 * * * *",
     )
 
 
-def test_a_line_for_other_settings_is_stale(show, settings):
+def test_a_line_for_other_settings_is_stale(show: Any, settings: Any) -> None:
     show(*crontabs.lines())
     settings.CRONTAB_DJANGO_SETTINGS_MODULE = "shop.settings"
     assert crontab.inspect().reason == "it lacks --settings=shop.settings"
 
 
-def test_one_good_line_is_enough(show, settings):
+def test_one_good_line_is_enough(show: Any, settings: Any) -> None:
     good = crontabs.lines()
     settings.CRONTAB_PYTHON_EXECUTABLE = "/srv/releases/41/it"
     show(*crontabs.lines(), *good)
     assert crontab.inspect().state is State.INSTALLED
 
 
-def test_without_a_program_it_is_unknown(settings, tmp_path):
+def test_without_a_program_it_is_unknown(settings: Any, tmp_path: Path) -> None:
     settings.CRONTAB_EXECUTABLE = str(tmp_path / "crontab")
-
     found = crontab.inspect()
-
     assert (found.state, found.reason) == (
         State.UNKNOWN,
         f"there is no program {tmp_path}/crontab",
     )
 
 
-def test_a_crontab_that_is_not_shown_is_unknown(show):
+def test_a_crontab_that_is_not_shown_is_unknown(show: Any) -> None:
     show(says="You (shop) are not allowed to use this program (crontab)\n", code=1)
-
     found = crontab.inspect()
-
     assert found.state is State.UNKNOWN
     assert found.reason.endswith("You (shop) are not allowed to use this program (crontab)")
 
 
-def test_a_program_that_fails_in_silence_is_unknown(show):
+def test_a_program_that_fails_in_silence_is_unknown(show: Any) -> None:
     show(code=7)
     assert crontab.inspect().reason.endswith("crontab -l: exit code 7")
 
 
-def test_a_program_that_may_not_be_started_is_unknown(settings, tmp_path):
+def test_a_program_that_may_not_be_started_is_unknown(settings: Any, tmp_path: Path) -> None:
     settings.CRONTAB_EXECUTABLE = str(tmp_path)
     found = crontab.inspect()
     assert (found.state, found.reason) == (State.UNKNOWN, f"{tmp_path} -l: Permission denied")
 
 
-def test_a_program_that_hangs_is_unknown(settings, tmp_path, monkeypatch):
+def test_a_program_that_hangs_is_unknown(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(installed, "_SECONDS", 0.2)
     slow = tmp_path / "crontab"
     slow.write_text("#!/bin/sh\nexec sleep 30\n")
@@ -166,7 +164,7 @@ def test_a_program_that_hangs_is_unknown(settings, tmp_path, monkeypatch):
     assert crontab.inspect().reason == f"{slow} -l did not answer within 0.2 seconds"
 
 
-def test_on_windows_it_is_unknown(monkeypatch):
+def test_on_windows_it_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setitem(sys.modules, "pwd", None)
     monkeypatch.setenv("USERNAME", "shop")
@@ -176,8 +174,8 @@ def test_on_windows_it_is_unknown(monkeypatch):
 
 
 def test_the_program_is_found_on_the_path_and_may_have_arguments(
-    show, settings, tmp_path, monkeypatch
-):
+    show: Any, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     show(*crontabs.lines())
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     settings.CRONTAB_EXECUTABLE = "crontab"
@@ -188,7 +186,7 @@ def test_the_program_is_found_on_the_path_and_may_have_arguments(
     assert crontab.inspect().reason == "there is no program 'crontab '\"'\"''"
 
 
-def test_what_is_no_utf8_does_no_harm(settings, tmp_path):
+def test_what_is_no_utf8_does_no_harm(settings: Any, tmp_path: Path) -> None:
     odd = tmp_path / "crontab"
     odd.write_bytes(b"#!/bin/sh\nprintf '# caf\\351\\n'\n")
     odd.chmod(0o755)
@@ -196,8 +194,8 @@ def test_what_is_no_utf8_does_no_harm(settings, tmp_path):
     assert crontab.inspect().state is State.MISSING
 
 
-def test_a_user_without_a_name_has_a_number(show, monkeypatch):
-    def unknown(uid):
+def test_a_user_without_a_name_has_a_number(show: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: Any) -> None:
         raise KeyError(uid)
 
     monkeypatch.setattr("pwd.getpwuid", unknown)
@@ -205,13 +203,13 @@ def test_a_user_without_a_name_has_a_number(show, monkeypatch):
     assert crontab.inspect().user == str(os.getuid())
 
 
-def test_nobody_asks_where_no_entry_cleans_up(settings):
+def test_nobody_asks_where_no_entry_cleans_up(settings: Any) -> None:
     settings.CRONTAB_EXECUTABLE = "/no/such/program"
     settings.CRONJOBS = []
     assert crontab.inspect().state is State.UNSCHEDULED
 
 
-def test_there_is_no_answer_without_django_crontab(settings):
+def test_there_is_no_answer_without_django_crontab(settings: Any) -> None:
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_crontab"]
     assert crontab.inspect() is None
 
@@ -220,7 +218,7 @@ def test_there_is_no_answer_without_django_crontab(settings):
 
 
 @pytest.fixture(params=["installed", "missing", "stale", "unknown", "unscheduled", "not used"])
-def each(request, show, settings):
+def each(request: pytest.FixtureRequest, show: Any, settings: Any) -> Any:
     """The situations, one after the other."""
     lines = crontabs.lines()
     if request.param == "installed":
@@ -240,12 +238,10 @@ def each(request, show, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_check_shows_it_and_fails_not_for_it(each, tmp_path):
+def test_the_check_shows_it_and_fails_not_for_it(each: Any, tmp_path: Path) -> None:
     me = getpass.getuser()
     repair = "  Unless another user or host has the line, type: python manage.py crontab add -v0"
-
     code, out, err = call()
-
     assert (code, err) == (0, "")
     _, heading, rest = out.partition("Crontab: ")
     assert (heading + rest).splitlines() == {
@@ -262,9 +258,8 @@ def test_the_check_shows_it_and_fails_not_for_it(each, tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_check_tells_it_in_json(each):
+def test_the_check_tells_it_in_json(each: Any) -> None:
     answer = json.loads(call(format="json")[1])["crontab"]
-
     if each == "not used":
         assert answer is None
     else:
@@ -274,13 +269,11 @@ def test_the_check_tells_it_in_json(each):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_overdue_cleanup_names_the_likely_cause(each):
+def test_an_overdue_cleanup_names_the_likely_cause(each: Any) -> None:
     add_entries(1, ends=timedelta(days=-2))
     me = getpass.getuser()
     repair = "Unless another user or host has one, type: python manage.py crontab add -v0"
-
     code, _, err = call()
-
     assert code == 1
     assert (
         err
@@ -300,7 +293,7 @@ def test_an_overdue_cleanup_names_the_likely_cause(each):
 
 
 @pytest.fixture
-def empty_cache():
+def empty_cache() -> Iterator[None]:
     cache.clear()
     yield
     cache.clear()
@@ -308,7 +301,7 @@ def empty_cache():
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("empty_cache")
-def test_health_tells_it_to_anybody_without_names_and_paths(each, client):
+def test_health_tells_it_to_anybody_without_names_and_paths(each: Any, client: Client) -> None:
     answer = client.get("/health/")
     assert answer.status_code == 200
     assert answer.json()["cleanup"]["crontab"] == (None if each == "not used" else each)
@@ -316,7 +309,9 @@ def test_health_tells_it_to_anybody_without_names_and_paths(each, client):
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("empty_cache")
-def test_health_asks_once_a_minute(client, monkeypatch, time_machine):
+def test_health_asks_once_a_minute(
+    client: Client, monkeypatch: pytest.MonkeyPatch, time_machine: Any
+) -> None:
     asked = []
     monkeypatch.setattr(crontab, "inspect", lambda: asked.append(1))
     time_machine.move_to("2030-01-01T00:00:00Z", tick=False)
@@ -331,8 +326,10 @@ def test_health_asks_once_a_minute(client, monkeypatch, time_machine):
 @pytest.mark.django_db
 @pytest.mark.parametrize("fails", ["asking", "the cache"])
 @pytest.mark.usefixtures("empty_cache")
-def test_health_answers_where_this_fails(client, monkeypatch, fails, caplog):
-    def fail(*args, **options):
+def test_health_answers_where_this_fails(
+    client: Client, monkeypatch: pytest.MonkeyPatch, fails: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any, **options: Any) -> None:
         raise ConnectionError("gone")
 
     monkeypatch.setattr(

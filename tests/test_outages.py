@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -96,7 +97,7 @@ def database() -> Iterator[Postgres | MariaDB | SQLite]:
 
 
 @pytest.fixture(scope="module")
-def sites(database, tmp_path_factory) -> Iterator[dict[str, Site]]:
+def sites(database: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Site]]:
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("outages")
         yield {
@@ -105,7 +106,7 @@ def sites(database, tmp_path_factory) -> Iterator[dict[str, Site]]:
         }
 
 
-def _environment(database, max_age: float = 0) -> dict[str, str]:
+def _environment(database: Any, max_age: float = 0) -> dict[str, str]:
     return environment(
         DATABASE_URL=database.url,
         DJANGO_SETTINGS_MODULE="tests.outage_settings",
@@ -114,7 +115,7 @@ def _environment(database, max_age: float = 0) -> dict[str, str]:
 
 
 @contextmanager
-def _serve(database, log: Path, max_age: float) -> Iterator[Site]:
+def _serve(database: Any, log: Path, max_age: float) -> Iterator[Site]:
     port = free_port()
     # Modes of files are nothing to root, unless it gives this up.
     bounds = "-dac_override,-dac_read_search"
@@ -154,7 +155,9 @@ def _answers(site: Site) -> bool:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_outage_lets_no_revoked_token_in_and_no_good_one_be_thrown_away(fault, database, sites):
+def test_an_outage_lets_no_revoked_token_in_and_no_good_one_be_thrown_away(
+    fault: Any, database: Any, sites: Any
+) -> None:
     with traffic_on(sites) as traffic:
         for one in traffic:
             one.probe()
@@ -168,7 +171,6 @@ def test_an_outage_lets_no_revoked_token_in_and_no_good_one_be_thrown_away(fault
                 is_felt(one, FAULTS[fault], began)
         ended = time.monotonic()
         wait_for(lambda: all(one.recovery(ended) is not None for one in traffic), 10)
-
     for one in traffic:
         assert not one.errors
         wrong = [answer for answer in one.answers if answer.wrong]
@@ -219,7 +221,7 @@ def _is_refused(traffic: Traffic, some: tuple[str, ...], since: float) -> bool:
     return any(answer.status == 503 for answer in traffic.asked(*some, since=since))
 
 
-def what_was_answered_holds(traffic: Traffic, sites) -> None:
+def what_was_answered_holds(traffic: Traffic, sites: Any) -> None:
     """Ask again when all is well: 204 has revoked, 503 can be tried again, the rest is accepted."""
     site = traffic.site
     revoked = [login for login in traffic.logged_out if login.logged_out is not None]

@@ -1,8 +1,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -20,7 +22,7 @@ from tokens.querysets import RunQuerySet
 
 
 @pytest.mark.django_db
-def test_the_home_page_is_for_anybody_and_leads_on(client):
+def test_the_home_page_is_for_anybody_and_leads_on(client: Client) -> None:
     answer = client.get("/")
     assert answer.status_code == 200
     for url in ("/admin/", "/api/docs/", "/api/schema/", "/health/", "/metrics/"):
@@ -30,15 +32,19 @@ def test_the_home_page_is_for_anybody_and_leads_on(client):
 
 
 @pytest.mark.django_db
-def test_the_home_page_says_when_the_cleanup_last_succeeded(client, statements):
+def test_the_home_page_says_when_the_cleanup_last_succeeded(
+    client: Client, statements: Callable[[], Any]
+) -> None:
     CleanupRun.objects.create(trigger="command", outcome="succeeded", finished_at=clock.now())
     with statements() as ran:
         assert "last succeeded 0\xa0minutes ago" in client.get("/").text
     assert len(ran) == 1
 
 
-def test_the_home_page_is_there_when_the_database_is_not(client, monkeypatch):
-    def fail(self):
+def test_the_home_page_is_there_when_the_database_is_not(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any) -> None:
         raise OperationalError("no such table")
 
     monkeypatch.setattr(RunQuerySet, "last_success", fail)
@@ -48,7 +54,7 @@ def test_the_home_page_is_there_when_the_database_is_not(client, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_the_home_page_loads_nothing_from_elsewhere_and_takes_no_post(client):
+def test_the_home_page_loads_nothing_from_elsewhere_and_takes_no_post(client: Client) -> None:
     text = client.get("/").text
     assert "<script" not in text
     assert "<link" not in text
@@ -119,13 +125,14 @@ def test_health_is_503_if_the_database_can_not_be_read(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("cached_health")
-def test_health_reads_a_good_state_once_and_a_bad_one_each_time(client, statements):
+def test_health_reads_a_good_state_once_and_a_bad_one_each_time(
+    client: Client, statements: Callable[[], Any]
+) -> None:
     client.get("/health/")
     with statements() as ran:
         assert client.get("/health/").status_code == 200
         assert client.get("/health/?strict=1").status_code == 200
     assert len(ran) == 2, ran
-
     cache.clear()
     make_overdue()
     assert client.get("/health/?strict=1").status_code == 503
@@ -135,7 +142,7 @@ def test_health_reads_a_good_state_once_and_a_bad_one_each_time(client, statemen
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("cached_health")
-def test_health_tells_of_an_outage_at_once(client, monkeypatch):
+def test_health_tells_of_an_outage_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get("/health/").status_code == 200
     connection.close()
     monkeypatch.setitem(connection.settings_dict, "NAME", "/nowhere/at/all")

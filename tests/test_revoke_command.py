@@ -6,10 +6,14 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, timedelta
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import AbstractUser
 from django.db import OperationalError
 from django.utils.dateparse import parse_datetime
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
@@ -33,7 +37,7 @@ LATER = "2100-01-31T12:00:00Z"
 call = partial(calling.call, "revoke_tokens")
 
 
-def facts(**options):
+def facts(**options: Any) -> Any:
     code, out, err = call(format="json", **options)
     assert (code, err) == (0, "")
     answer = json.loads(out)
@@ -42,11 +46,11 @@ def facts(**options):
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A terminal on which somebody answers."""
 
-    def answer(said):
-        def read():
+    def answer(said: Any) -> None:
+        def read() -> Any:
             if isinstance(said, BaseException):
                 raise said
             return said
@@ -57,11 +61,11 @@ def asked(monkeypatch):
     return answer
 
 
-def dead(login):
+def dead(login: Any) -> Any:
     return login.me().status_code == login.refresh().status_code == 401
 
 
-def alive(login):
+def alive(login: Any) -> Any:
     return login.me().status_code == login.refresh().status_code == 200
 
 
@@ -69,7 +73,9 @@ def alive(login):
 
 
 @pytest.mark.parametrize("by_key", [False, True], ids=["name", "key"])
-def test_a_user_is_logged_out_everywhere(user, make_user, by_key):
+def test_a_user_is_logged_out_everywhere(
+    user: AbstractUser, make_user: Callable[..., AbstractUser], by_key: bool
+) -> None:
     laptop, phone, grace = Login(user), Login(user), Login(make_user("grace"))
     plain = str(PlainAccessToken.for_user(user))
     code, out, err = call(user=f"id:{user.pk}" if by_key else "ada")
@@ -82,7 +88,7 @@ def test_a_user_is_logged_out_everywhere(user, make_user, by_key):
     assert set(BlacklistEntry.objects.values_list("reason", flat=True)) == {"command"}
 
 
-def test_it_may_be_done_again(user):
+def test_it_may_be_done_again(user: AbstractUser) -> None:
     Login(user)
     assert facts(user="ada")["sessions"] == 1
     assert facts(user="ada") == {
@@ -99,7 +105,7 @@ def test_it_may_be_done_again(user):
 
 
 @pytest.mark.parametrize("spell", [str, str.upper, lambda sid: sid.replace("-", "")])
-def test_a_session_is_ended(user, spell):
+def test_a_session_is_ended(user: AbstractUser, spell: Any) -> None:
     laptop, phone = Login(user), Login(user)
     sid = AccessToken(phone.access)["sid"]
     answer = facts(session=spell(sid))
@@ -111,7 +117,7 @@ def test_a_session_is_ended(user, spell):
     assert parse_datetime(answer["refused_until"]) == entry.expires_at
 
 
-def test_access_tokens_of_a_session_that_is_not_live_are_refused(user):
+def test_access_tokens_of_a_session_that_is_not_live_are_refused(user: AbstractUser) -> None:
     login = Login(user)
     sid = AccessToken(login.access)["sid"]
     TokenSession.objects.all().delete()
@@ -130,7 +136,7 @@ def test_access_tokens_of_a_session_that_is_not_live_are_refused(user):
 
 
 @pytest.mark.parametrize("epoch", [False, True], ids=["ISO 8601", "seconds"])
-def test_one_token_is_refused_by_its_jti(user, epoch):
+def test_one_token_is_refused_by_its_jti(user: AbstractUser, epoch: bool) -> None:
     login = Login(user)
     claims = AccessToken(login.access).claims
     end = claims.expires_at.replace(tzinfo=UTC)
@@ -144,14 +150,14 @@ def test_one_token_is_refused_by_its_jti(user, epoch):
     assert (entry.scope, entry.expires_at) == ("token", claims.expires_at)
 
 
-def test_a_jti_that_was_revoked_for_longer_stays_so():
+def test_a_jti_that_was_revoked_for_longer_stays_so() -> None:
     first = facts(jti="a jti", expires=LATER)["refused_until"]
     soon = (clock.now() + timedelta(hours=1)).replace(tzinfo=UTC).isoformat()
     assert facts(jti="a jti", expires=soon)["refused_until"] == first == LATER
 
 
 @pytest.mark.parametrize("jti", ["é\n\0", "x" * 5000, "\udce9", "-"])
-def test_a_jti_may_be_any_text(jti):
+def test_a_jti_may_be_any_text(jti: Any) -> None:
     assert call(jti=jti, expires=LATER)[0] == 0
     assert BlacklistEntry.objects.count() == 1
 
@@ -159,7 +165,9 @@ def test_a_jti_may_be_any_text(jti):
 # Of everybody
 
 
-def test_everybody_is_logged_out(user, make_user):
+def test_everybody_is_logged_out(
+    user: AbstractUser, make_user: Callable[..., AbstractUser]
+) -> None:
     logins = [Login(user), Login(user), Login(make_user("grace"))]
     code, out, err = call(all_users=True, interactive=False)
     assert (code, err) == (0, "")
@@ -168,7 +176,9 @@ def test_everybody_is_logged_out(user, make_user):
     assert alive(Login(user))
 
 
-def test_the_progress_bar_is_for_terminals(user, capsys):
+def test_the_progress_bar_is_for_terminals(
+    user: AbstractUser, capsys: pytest.CaptureFixture[str]
+) -> None:
     Login(user)
     call(all_users=True, interactive=False, stderr=calling.Terminal())
     assert "Revoking" in capsys.readouterr().err
@@ -177,8 +187,10 @@ def test_the_progress_bar_is_for_terminals(user, capsys):
         assert capsys.readouterr().err == ""
 
 
-def test_an_interruption_is_answered_by_one_line(user, monkeypatch):
-    def interrupt(**options):
+def test_an_interruption_is_answered_by_one_line(
+    user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(**options: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(revoke_tokens, "end_everybody", interrupt)
@@ -201,7 +213,9 @@ def test_an_interruption_is_answered_by_one_line(user, monkeypatch):
     ],
     ids=lambda options: "-".join(options),
 )
-def test_a_dry_run_changes_nothing_and_counts(user, options, statements):
+def test_a_dry_run_changes_nothing_and_counts(
+    user: AbstractUser, options: Any, statements: Callable[[], Any]
+) -> None:
     login = Login(user)
     sid = AccessToken(login.access)["sid"]
     options = {name: sid if value == "SID" else value for name, value in options.items()}
@@ -220,7 +234,7 @@ def test_a_dry_run_changes_nothing_and_counts(user, options, statements):
 
 
 @pytest.mark.parametrize("said", ["yes", " Y "])
-def test_it_asks_before_it_logs_everybody_out(user, asked, said):
+def test_it_asks_before_it_logs_everybody_out(user: AbstractUser, asked: Any, said: str) -> None:
     login = Login(user)
     asked(said)
     code, out, err = call(all_users=True)
@@ -231,7 +245,7 @@ def test_it_asks_before_it_logs_everybody_out(user, asked, said):
 
 
 @pytest.mark.parametrize("said", ["", "no", "yess", EOFError(), KeyboardInterrupt()], ids=repr)
-def test_anything_but_yes_changes_nothing(user, asked, said):
+def test_anything_but_yes_changes_nothing(user: AbstractUser, asked: Any, said: Any) -> None:
     login = Login(user)
     asked(said)
     code, out, err = call(all_users=True)
@@ -242,7 +256,9 @@ def test_anything_but_yes_changes_nothing(user, asked, said):
 
 
 @pytest.mark.parametrize("options", [{"all_users": True}, {"user": "ada"}], ids=["all", "many"])
-def test_where_nobody_can_be_asked_it_refuses(user, options, monkeypatch):
+def test_where_nobody_can_be_asked_it_refuses(
+    user: AbstractUser, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(revoke_tokens, "MANY", 1)
     monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
     logins = [Login(user), Login(user)]
@@ -255,7 +271,7 @@ def test_where_nobody_can_be_asked_it_refuses(user, options, monkeypatch):
     assert dead(logins[1])
 
 
-def test_it_asks_only_about_many(user, monkeypatch):
+def test_it_asks_only_about_many(user: AbstractUser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revoke_tokens, "MANY", 2)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     Login(user), Login(user)
@@ -296,7 +312,9 @@ def test_it_asks_only_about_many(user, monkeypatch):
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
-def test_a_mistake_is_answered_by_one_line_and_changes_nothing(user, options, says):
+def test_a_mistake_is_answered_by_one_line_and_changes_nothing(
+    user: AbstractUser, options: Any, says: str
+) -> None:
     login = Login(user)
     code, out, err = call(**options)
     assert (code, out) == (2, "")
@@ -307,8 +325,10 @@ def test_a_mistake_is_answered_by_one_line_and_changes_nothing(user, options, sa
 
 
 @pytest.mark.parametrize("options", [{"user": "ada"}, {"all_users": True, "interactive": False}])
-def test_a_database_that_fails_is_answered_by_one_line(user, options, monkeypatch):
-    def fail(*args, **options):
+def test_a_database_that_fails_is_answered_by_one_line(
+    user: AbstractUser, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **options: Any) -> None:
         raise OperationalError("disk full\nDETAIL: much more")
 
     monkeypatch.setattr(sessions, "end_all", fail)
@@ -324,13 +344,13 @@ def test_a_database_that_fails_is_answered_by_one_line(user, options, monkeypatc
 # The shell's side of it
 
 
-def test_it_is_silent_at_verbosity_0(user):
+def test_it_is_silent_at_verbosity_0(user: AbstractUser) -> None:
     Login(user)
     assert call(user="ada", verbosity=0) == (0, "", "")
     assert not TokenSession.objects.exists()
 
 
-def test_what_it_did_is_logged(user, caplog):
+def test_what_it_did_is_logged(user: AbstractUser, caplog: pytest.LogCaptureFixture) -> None:
     claims = RefreshToken.for_user(user).claims
     with caplog.at_level(logging.INFO, "tokens"):
         call(session=claims.sid)
@@ -342,7 +362,7 @@ def test_what_it_did_is_logged(user, caplog):
     )
 
 
-def test_every_option_has_a_help_text_or_speaks_for_itself():
+def test_every_option_has_a_help_text_or_speaks_for_itself() -> None:
     parser = revoke_tokens.Command().create_parser("manage.py", "revoke_tokens")
     silent = [action.dest for action in parser._actions if not action.help]
     assert silent == ["format"]
@@ -362,7 +382,9 @@ def test_every_option_has_a_help_text_or_speaks_for_itself():
         ),
     ],
 )
-def test_the_process_exits_with_the_code_and_one_line(arguments, code, says, tmp_path):
+def test_the_process_exits_with_the_code_and_one_line(
+    arguments: Any, code: int, says: str, tmp_path: Path
+) -> None:
     environment = os.environ | {
         "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
         "DJANGO_SETTINGS_MODULE": "project.settings",
@@ -376,7 +398,7 @@ def test_the_process_exits_with_the_code_and_one_line(arguments, code, says, tmp
     assert re.fullmatch(says, done.stderr), done.stderr
 
 
-def test_on_a_terminal_it_asks_and_goes_on(tmp_path):
+def test_on_a_terminal_it_asks_and_goes_on(tmp_path: Path) -> None:
     environment = os.environ | {
         "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
         "DJANGO_SETTINGS_MODULE": "project.settings",

@@ -9,8 +9,10 @@ import pickle
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
@@ -32,10 +34,10 @@ ANSWER = {"outcome": "succeeded", "skipped": None, "stopped": None, "removed": 2
 
 
 @pytest.fixture
-def report(monkeypatch):
+def report(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes the next runs end as told."""
 
-    def set_report(*args, **fields):
+    def set_report(*args: Any, **fields: Any) -> None:
         answer = cleanup.CleanupReport(*args, **fields)
         monkeypatch.setattr(cleanup, "run", lambda **options: answer)
 
@@ -45,51 +47,43 @@ def report(monkeypatch):
 # The plain function
 
 
-def test_the_function_cleans_up_and_answers_what_json_can_hold():
+def test_the_function_cleans_up_and_answers_what_json_can_hold() -> None:
     add_entries(2)
-
     answer = task.clean_up(trigger="rq")
-
     assert json.loads(json.dumps(answer)) == ANSWER
     assert CleanupRun.objects.get().trigger == "rq"
     assert not BlacklistEntry.objects.exists()
 
 
-def test_the_function_does_nothing_when_it_is_not_due():
+def test_the_function_does_nothing_when_it_is_not_due() -> None:
     run = add_run(ago=CleanupRun.LEASE * 0)
-
     assert task.clean_up()["skipped"] == "not due"
     assert CleanupRun.objects.get() == run
 
 
-def test_the_function_leaves_no_connection_open():
+def test_the_function_leaves_no_connection_open() -> None:
     task.clean_up()
-
     assert connection.connection is None
 
 
-def test_a_run_that_stops_early_is_no_failure():
+def test_a_run_that_stops_early_is_no_failure() -> None:
     add_entries(1)
-
     answer = task.clean_up(max_seconds=0)
-
     assert (answer["outcome"], answer["stopped"]) == ("partial", "out of time")
 
 
-def test_a_failed_run_raises_what_a_scheduler_can_send_on(report):
+def test_a_failed_run_raises_what_a_scheduler_can_send_on(report: Any) -> None:
     report("failed", error="OperationalError: disk full")
-
     with pytest.raises(task.CleanupFailed, match=r"^OperationalError: disk full$") as caught:
         task.clean_up()
     assert str(pickle.loads(pickle.dumps(caught.value))) == "OperationalError: disk full"  # noqa: S301
 
 
-def test_a_database_that_is_down_raises_its_own_error(monkeypatch):
-    def fail(**options):
+def test_a_database_that_is_down_raises_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**options: Any) -> None:
         raise OperationalError("gone")
 
     monkeypatch.setattr(cleanup, "run", fail)
-
     with pytest.raises(OperationalError, match="gone"):
         task.clean_up()
 
@@ -97,18 +91,15 @@ def test_a_database_that_is_down_raises_its_own_error(monkeypatch):
 # Celery's task, without a worker
 
 
-def test_the_task_of_celery_succeeds():
+def test_the_task_of_celery_succeeds() -> None:
     add_entries(2)
-
     assert for_celery.clean_up.apply(kwargs={"using": "default"}).get() == ANSWER
     assert CleanupRun.objects.get().trigger == "celery"
 
 
-def test_the_task_of_celery_fails_when_the_run_does(report):
+def test_the_task_of_celery_fails_when_the_run_does(report: Any) -> None:
     report("failed", error="OperationalError: disk full")
-
     result = for_celery.clean_up.apply()
-
     assert result.state == "FAILURE"
     assert isinstance(result.result, task.CleanupFailed)
 
@@ -119,25 +110,25 @@ def test_the_task_of_celery_fails_when_the_run_does(report):
 class Paste:
     """A folder in which the snippets are pasted, and tools run."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Any) -> None:
         self.folder, self._processes = folder, []
 
-    def settings(self, *lines):
+    def settings(self, *lines: Any) -> None:
         self.write("pasted_settings.py", "from project.settings import *\n", *lines)
 
-    def write(self, name, *parts):
+    def write(self, name: Any, *parts: Any) -> None:
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("".join(f"{part}\n" for part in parts))
 
-    def environment(self, **changes):
+    def environment(self, **changes: Any) -> Any:
         return environment(
             PYTHONPATH=os.pathsep.join([str(self.folder), str(BASE_DIR)]),
             DJANGO_SETTINGS_MODULE="pasted_settings",
             **changes,
         )
 
-    def start(self, *words, **changes):
+    def start(self, *words: Any, **changes: Any) -> Any:
         """Start a tool; what it says goes to a file, whose path is returned."""
         output = self.folder / f"output{len(self._processes)}"
         with output.open("w") as file:
@@ -152,7 +143,7 @@ class Paste:
         self._processes.append(process)
         return output
 
-    def manage(self, *arguments, **options):
+    def manage(self, *arguments: Any, **options: Any) -> Any:
         done = subprocess.run(
             command(*arguments),
             env=self.environment(),
@@ -164,7 +155,7 @@ class Paste:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def stop(self):
+    def stop(self) -> None:
         """End everything that was started, politely first."""
         for process in self._processes:
             process.terminate()
@@ -177,20 +168,20 @@ class Paste:
 
 
 @pytest.fixture
-def paste(tmp_path):
+def paste(tmp_path: Path) -> Iterator[Any]:
     paste = Paste(tmp_path)
     yield paste
     paste.stop()
 
 
-def soon(page, beginning, *, time, instead):
+def soon(page: Any, beginning: Any, *, time: Any, instead: Any) -> Any:
     """Return the Python snippet of a page with the time shortened."""
     text = snippet(page, language="python", beginning=beginning)
     assert text.count(time) == 1
     return text.replace(time, instead)
 
 
-def wait_for_a_run(output, *, trigger):
+def wait_for_a_run(output: Any, *, trigger: Any) -> None:
     """Wait until the entries are gone and the run is recorded as that of ``trigger``."""
     runs = CleanupRun.objects.filter(trigger=trigger, outcome="succeeded")
     try:
@@ -201,7 +192,7 @@ def wait_for_a_run(output, *, trigger):
     assert not BlacklistEntry.objects.exists()
 
 
-def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste):
+def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste: Any) -> None:
     piece = soon("celery", "from celery.schedules", time="crontab(minute=7)", instead="1.0")
     paste.settings(
         piece,
@@ -218,7 +209,7 @@ def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste):
     )
     add_entries(3)
 
-    def start(name, **changes):
+    def start(name: Any, **changes: Any) -> Any:
         folder = paste.folder / name
         folder.mkdir()
         # A worker ends if it reads a message of this broker, a folder, while it is being written.
@@ -228,7 +219,6 @@ def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste):
         return paste.start(*program, *options, CELERY_FOLDER=str(folder), **changes)
 
     good, bad = start("good"), start("bad", DATABASE_URL=NOWHERE)
-
     wait_for_a_run(good, trigger="celery")
     wait_until(lambda: "'skipped': 'not due'" in good.read_text())
     assert "raised" not in good.read_text()
@@ -236,15 +226,13 @@ def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste):
     assert "raised unexpected: OperationalError(" in bad.read_text()
 
 
-def test_apscheduler_runs_it_and_sees_when_it_fails(paste):
+def test_apscheduler_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     paste.settings()
     piece = soon("apscheduler", "import os", time="minute=7", instead='second="*"')
     paste.write("cleanup_scheduler.py", piece)
     add_entries(3)
-
     good = paste.start(sys.executable, "cleanup_scheduler.py")
     bad = paste.start(sys.executable, "cleanup_scheduler.py", DATABASE_URL=NOWHERE)
-
     wait_for_a_run(good, trigger="apscheduler")
     wait_until(lambda: "OperationalError" in bad.read_text())
     assert "Job \"clean_up (trigger: cron[second='*']" in bad.read_text()
@@ -252,7 +240,7 @@ def test_apscheduler_runs_it_and_sees_when_it_fails(paste):
     assert good.read_text() == ""
 
 
-def test_huey_runs_it_and_sees_when_it_fails(paste):
+def test_huey_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     paste.settings(
         'INSTALLED_APPS += ["huey.contrib.djhuey", "pasted"]',
         'HUEY = {"huey_class": "huey.MemoryHuey", "immediate": False}',
@@ -261,17 +249,15 @@ def test_huey_runs_it_and_sees_when_it_fails(paste):
     piece = soon("huey", "from huey", time='minute="7"', instead='minute="*"')
     paste.write("pasted/tasks.py", piece)
     add_entries(3)
-
     good = paste.start(*command("run_huey"))
     bad = paste.start(*command("run_huey"), DATABASE_URL=NOWHERE)
-
     wait_for_a_run(good, trigger="huey")
     wait_until(lambda: "OperationalError" in bad.read_text())
     assert "Unhandled exception in task" in bad.read_text()
     assert "Unhandled" not in good.read_text()
 
 
-def test_django_q2_runs_it_and_sees_when_it_fails(paste):
+def test_django_q2_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     paste.settings(
         'INSTALLED_APPS += ["django_q"]',
         # It looks at its schedules when 30 seconds of guarding are over: at once, this way.
@@ -289,9 +275,7 @@ def test_django_q2_runs_it_and_sees_when_it_fails(paste):
         )
         paste.manage("shell", "-v0", input=broken)
         add_entries(3)
-
         output = paste.start(*command("qcluster"))
-
         wait_for_a_run(output, trigger="django-q2")
         wait_until(lambda: len(_results(paste)) == 2)
         assert _results(paste) == [["bad", False], ["tokens-cleanup", True]]
@@ -300,7 +284,7 @@ def test_django_q2_runs_it_and_sees_when_it_fails(paste):
         paste.manage("migrate", "django_q", "zero", "-v0")
 
 
-def _results(paste):
+def _results(paste: Any) -> Any:
     """Return what django-q2 has recorded: the names of the schedules, and whether all was well."""
     code = (
         "import json; from django_q.models import Task;"
@@ -309,6 +293,6 @@ def _results(paste):
     return json.loads(paste.manage("shell", "-v0", "-c", code))
 
 
-def test_nothing_of_ours_is_found_unasked():
+def test_nothing_of_ours_is_found_unasked() -> None:
     """Celery and Huey import every module that is called ``tasks``."""
     assert not list(Path(task.__file__).parent.rglob("tasks.py"))

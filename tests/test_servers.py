@@ -4,8 +4,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -33,41 +36,43 @@ WORKERS = {"uvicorn": 3, "hypercorn": 2, "gunicorn": 2, "gunicorn's own": 2}
 
 
 class Server:
-    def __init__(self, child, port, log):
+    def __init__(self, child: Any, port: Any, log: Any) -> None:
         self.child, self._log = child, log
         self._url = f"http://127.0.0.1:{port}"
 
     @property
-    def log(self):
+    def log(self) -> Any:
         return self._log.read_text()
 
-    def get(self, path):
+    def get(self, path: Any) -> Any:
         return httpx.get(self._url + path, timeout=20)
 
-    def answers(self):
+    def answers(self) -> Any:
         assert self.child.poll() is None, self.log
         with suppress(httpx.TransportError):
             return self.get("/").status_code == 200
         return False
 
-    def terminate(self):
+    def terminate(self) -> Any:
         """End the server as its supervisor does; return its exit status."""
         self.child.send_signal(signal.SIGTERM)
         return self.child.wait(30)
 
 
-def free_port():
+def free_port() -> Any:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 @pytest.fixture
-def serve(tmp_path):
+def serve(tmp_path: Path) -> Any:
     """Start a server, and end it with the test."""
 
     @contextmanager
-    def start(name, *, workers=1, app="project.asgi:application", **changes):
+    def start(
+        name: Any, *, workers: Any = 1, app: Any = "project.asgi:application", **changes: Any
+    ) -> Iterator[Any]:
         port, log = free_port(), tmp_path / "log"
         arguments = SERVERS[name].format(port=port, app=app, workers=workers).split()
         with (
@@ -92,22 +97,20 @@ def serve(tmp_path):
     return start
 
 
-def count(text, log):
+def count(text: Any, log: Any) -> Any:
     return sum(text in line for line in log.splitlines())
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve, name):
+def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve: Any, name: Any) -> None:
     add_entries(2_500)
     add_entries(5, ends=IN_A_WHILE)
-
     with serve(name, workers=WORKERS[name]) as server:
         wait_until(server.answers)
         wait_until(lambda: count("Token cleanup task started", server.log) == WORKERS[name])
         wait_until(lambda: CleanupRun.objects.filter(outcome="succeeded").exists())
         assert server.get("/health/").json()["cleanup"]["last_success"] is not None
         status = server.terminate()
-
     assert BlacklistEntry.objects.count() == 5
     run = CleanupRun.objects.get()
     assert (run.trigger, run.outcome, run.slot) == ("lifespan", "succeeded", None)
@@ -120,9 +123,10 @@ def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve, name)
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(serve, name):
+def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(
+    serve: Any, name: Any
+) -> None:
     add_entries(2_000)
-
     workers = 1 if name == "hypercorn" else WORKERS[name]
     with serve(name, workers=workers, app="tests.slow_server:application") as server:
         wait_until(lambda: BlacklistEntry.objects.count() < 2_000)
@@ -130,7 +134,6 @@ def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(ser
         assert server.get("/health/").json()["cleanup"]["last_success"] is None
         assert CleanupRun.objects.get().outcome == "running"
         status = server.terminate()
-
     assert status == 0, server.log
     run = CleanupRun.objects.get()
     assert (run.outcome, run.slot) == ("partial", None)
@@ -138,29 +141,26 @@ def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(ser
     assert cleanup.run(if_due=True).outcome == "succeeded"
 
 
-def test_a_server_can_be_told_to_leave_the_cleanup_to_others(serve):
+def test_a_server_can_be_told_to_leave_the_cleanup_to_others(serve: Any) -> None:
     add_entries(1)
-
     with serve("hypercorn", CLEANUP_IN_SERVER="0") as server:
         wait_until(server.answers)
         assert server.terminate() == 0
-
     assert "token cleanup" not in server.log
     assert not CleanupRun.objects.exists()
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="asks PostgreSQL who is connected")
-def test_a_server_keeps_no_connection_for_requests_that_are_over(serve):
+def test_a_server_keeps_no_connection_for_requests_that_are_over(serve: Any) -> None:
     with serve("uvicorn", CLEANUP_IN_SERVER="0") as server:
         wait_until(server.answers)
         with ThreadPoolExecutor(10) as pool:
             answers = list(pool.map(server.get, ["/health/"] * 60))
         wait_until(lambda: connected() <= 1, seconds=5)
-
     assert {answer.status_code for answer in answers} == {200}
 
 
-def connected():
+def connected() -> Any:
     """Return how many others are connected to the test's database."""
     with connection.cursor() as cursor:
         cursor.execute(
