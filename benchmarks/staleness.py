@@ -28,7 +28,7 @@ _NOTE = (
     " the last check that accepted the token, in any process; below zero: it began before the"
     " answer. {checkers} processes of {threads} threads check, {revokers} revoke, and one revokes"
     " in transactions that stay open for up to {hold:g} s. Checked by blacklist.is_revoked, revoked"
-    " by sessions.end, sessions.end_listed and blacklist.revoke_token. Median: of the last of each"
+    " by sessions.end, sessions.end_by_ids and blacklist.revoke_token. Median: of the last of each"
     " token. Missed: revoked tokens that a thread had not refused in the end. The age limit is"
     " {limit:g} s."
 )

@@ -7,7 +7,7 @@ import pytest
 from django.db import models
 
 from tokens.cleanup import batches
-from tokens.cleanup.batches import Batch
+from tokens.databases import Batch
 from tokens.models import BlacklistEntry
 
 real = batches.delete

@@ -263,7 +263,7 @@ def test_what_could_not_be_done_has_left_a_line_in_the_log(
         raise OperationalError("gone")
 
     session = make_session(user)
-    monkeypatch.setattr(sessions, "end_listed", fail)
+    monkeypatch.setattr(sessions, "end_by_ids", fail)
     with caplog.at_level(logging.INFO, "tokens"), pytest.raises(OperationalError):
         ask(support, SESSIONS, "end_selected", [session], post="yes")
     assert str(session.sid) in caplog.text

@@ -158,7 +158,7 @@ def test_a_claim_is_won_by_exactly_one_of_many_threads() -> None:
 
         def attempt(claims: Claims = claims) -> bool:
             try:
-                blacklist.claim(claims)
+                blacklist.use_up(claims)
             except TokenRevoked:
                 return False
             return True

@@ -21,9 +21,9 @@ from tests.deleting import replace_batches
 from tokens import cleanup, clock, retry
 from tokens.cleanup import backlog, lease
 from tokens.cleanup.backlog import cutoff_at
-from tokens.cleanup.batches import Batch
 from tokens.cleanup.limits import Limits
 from tokens.cleanup.work import Work, take
+from tokens.databases import Batch
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.querysets import RunQuerySet
 from tokens.signals import cleanup_failed, cleanup_finished

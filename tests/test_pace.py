@@ -23,7 +23,7 @@ def others(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Decide whether others work."""
 
     def decide(work: Any) -> Any:
-        monkeypatch.setattr(pace.Others, "work", lambda self: work)
+        monkeypatch.setattr(pace.Others, "are_busy", lambda self: work)
         return pace.Others("default")
 
     return decide
@@ -115,7 +115,7 @@ def watching(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def watch() -> Any:
         others = pace.Others("default")
-        others.work()
+        others.are_busy()
         return others
 
     return watch
@@ -126,10 +126,10 @@ def test_others_are_taken_to_work_until_it_has_watched_for_a_moment(
 ) -> None:
     monkeypatch.setattr(pace, "_ASK_FIRST", 1)
     others = pace.Others("default")
-    assert others.work()
-    assert others.work()
+    assert others.are_busy()
+    assert others.are_busy()
     time.sleep(1)
-    assert not others.work()
+    assert not others.are_busy()
 
 
 def test_others_are_seen_while_they_work_and_not_longer(watching: Any) -> None:
@@ -142,28 +142,28 @@ def test_others_are_seen_while_they_work_and_not_longer(watching: Any) -> None:
         def seen() -> Any:
             # Asked again, because a machine that stalls between the two asks too late.
             write(other)
-            return others.work()
+            return others.are_busy()
 
         for _ in range(2):
             time.sleep(0.05)
-            assert not others.work()
+            assert not others.are_busy()
             assert any(seen() for _ in range(50))
             time.sleep(0.05)
-            others.work()  # a question counts what came just before the last one, too
+            others.are_busy()  # a question counts what came just before the last one, too
 
 
 def test_our_own_writes_are_nobody_elses(watching: Any) -> None:
     others = watching()
     add_entries(5)
     batches.delete(BlacklistEntry.objects.all(), clock.now(), limit=2)
-    assert not others.work()
+    assert not others.are_busy()
 
 
 def test_others_are_asked_for_at_most_twice_a_second(statements: Callable[[], Any]) -> None:
     others = pace.Others("default")
     with statements() as ran:
         for _ in range(10):
-            others.work()
+            others.are_busy()
     assert len(ran) <= 1
 
 
@@ -175,10 +175,10 @@ def test_others_whose_work_may_not_be_seen_are_taken_to_work(watching: Any) -> N
         try:
             cursor.execute(f"SET ROLE {role}")
             others = watching()
-            assert not others.work()
+            assert not others.are_busy()
             other.ensure_connection()
             time.sleep(0.05)
-            assert others.work()
+            assert others.are_busy()
         finally:
             cursor.execute("RESET ROLE")
             cursor.execute(f"DROP ROLE {role}")

@@ -384,7 +384,7 @@ def test_ending_sessions_that_are_named_leaves_the_snapshot_in_use(
     assert [ask(one) for one in (first, second, third, fourth)] == [True, True, False, False]
     assert sessions.end_one(user, third.sid or "")
     assert [ask(one) for one in (third, fourth)] == [True, False]
-    assert sessions.end_listed([uuid.UUID(fourth.sid)], reason="revoked") == 1
+    assert sessions.end_by_ids([uuid.UUID(fourth.sid)], reason="revoked") == 1
     assert ask(fourth) is True
     assert len(loads) == 1
 

@@ -156,7 +156,7 @@ def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None
             transaction.on_commit(partial(snapshot.forget, using=using), using=using)
 
 
-def claim(claims: Claims, *, user: Any = None, using: str | None = None) -> None:
+def use_up(claims: Claims, *, user: Any = None, using: str | None = None) -> None:
     """Use up a token that may be used once; raise TokenRevoked if somebody else did.
 
     The insert is the decision: of any number of callers the unique key lets one through.

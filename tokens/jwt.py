@@ -217,7 +217,7 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
             if not may_log_in(user):
                 raise UserInactive
             if rotate:
-                blacklist.claim(claims, user=user)
+                blacklist.use_up(claims, user=user)
                 self._become(self._successor())
                 self._start_session(user, continues=claims)
 

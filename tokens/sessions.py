@@ -44,10 +44,10 @@ def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> Tok
 
     ``continues`` is the token without ``sid`` that was used up for it.
 
-    With TOKENS_MAX_SESSIONS_PER_USER a second one looks for sessions beyond the limit, and the
-    oldest of them are ended.
+    With TOKENS_MAX_SESSIONS_PER_USER, a second statement looks for sessions beyond the limit, and
+    the oldest of them end.
 
-    Raises databases.UnsupportedDatabase: nobody logs in where nobody could be logged out.
+    Raises databases.UnsupportedDatabase, because such a login could never be ended.
     """
     databases.of(connections[blacklist.database()])
     session = _rows().create(
@@ -173,9 +173,10 @@ def end_many(
 ) -> int:
     """End all these sessions and return how many: two statements, whatever their number.
 
-    A third one lists them where somebody listens to ``session_ended``. ``sids``, where the caller
-    knows them, lets the copy for cached checks be gone on with. They are those of ``rows``: of
-    several, each is there or has ended; of one it need not be known.
+    If ``session_ended`` has a receiver, a third statement lists them.
+
+    ``sids``: the ids of ``rows``, if known. They let cached checks keep their snapshot. If several
+    are given, each must belong to a live or an ended session; a single one may be unknown.
     """
     if rows.query.is_empty():
         return 0
@@ -192,8 +193,8 @@ def end_many(
     return number
 
 
-def end_listed(sids: Sequence[UUID], *, reason: str) -> int:
-    """End the sessions of these ids and return how many: a few statements for each 500."""
+def end_by_ids(sids: Sequence[UUID], *, reason: str) -> int:
+    """End the sessions with these ids and return how many: a few statements for each 500."""
     parts = (sids[start : start + 500] for start in range(0, len(sids), 500))
     return sum(end_many(_rows().filter(sid__in=part), reason=reason, sids=part) for part in parts)
 
@@ -235,7 +236,7 @@ def of_user(user: Any) -> SessionQuerySet:
 
 
 def rehash(user: AbstractBaseUser, before: AbstractBaseUser) -> None:
-    """Keep the sessions of a user whose password is stored under a new hash, and is the same."""
+    """Keep the sessions of a user whose unchanged password got a new hash."""
     rows = _rows().of_user(user.pk).filter(auth_hash=_auth_hash(before))
     rows.update(auth_hash=_auth_hash(user))
 

@@ -96,6 +96,6 @@ def _revoke(number: int, claims: Claims) -> None:
     if kind == 0:  # this one token
         blacklist.revoke_token(claims)
     elif kind == 1:  # a login in the list of devices
-        sessions.end_listed([UUID(claims.sid or "")], reason=blacklist.Reason.LOGOUT)
+        sessions.end_by_ids([UUID(claims.sid or "")], reason=blacklist.Reason.LOGOUT)
     else:
         sessions.end(claims)

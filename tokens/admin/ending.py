@@ -68,7 +68,7 @@ def end_selected(
         }
         return _question(model_admin, request, numbers, "end_selected", context)
     _log(request, numbers, sids)
-    ended = sessions.end_listed(sids, reason=_REASON)
+    ended = sessions.end_by_ids(sids, reason=_REASON)
     _record(model_admin, request, numbers, ended)
     return None
 

@@ -9,7 +9,7 @@ from .. import blacklist, clock
 from ..conf import conf, simplejwt
 from ..models import BlacklistEntry, CleanupRun, TokenSession
 
-# Counting stops here, so that asking stays cheap when nobody has cleaned up for months.
+# Counting stops here: the question must stay cheap even after months without a cleanup.
 BACKLOG_LIMIT = 100_000
 
 # The longest a schedule takes to notice that a run is due: the tick is hourly.
@@ -100,14 +100,14 @@ def preview(using: str | None = None) -> Preview:
 
 
 def status(using: str | None = None) -> Status:
-    """Return whether the cleanup does its work; cheap enough for a health check.
+    """Return whether the cleanup keeps its schedule; cheap enough for a health check.
 
     At most seven statements, whatever the number of rows and runs.
 
     Only a success counts: a cleanup whose runs all stop early or fail is overdue as well. It is
     overdue when its last success is older than TOKENS_CLEANUP_INTERVAL and one tick. If it never
-    succeeded, it is overdue once a row has been waiting for longer than a tick: a fresh
-    installation is not late, and one that nobody scheduled soon is.
+    succeeded, it is overdue once a row has been waiting for longer than a tick. So a fresh
+    installation is not overdue, but one without a schedule soon is.
     """
     using = using or blacklist.database()
     now = clock.database_now(using)

@@ -1,6 +1,5 @@
 """Delete one batch of what has expired, by the statement that ``databases`` has for it."""
 
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +7,7 @@ from django.db import connections, models, transaction
 from django.db.models.deletion import Collector
 
 from .. import databases
-from ..databases import Batch as Batch  # also for the run
+from ..databases import Batch
 from ..querysets import RunQuerySet
 
 
@@ -17,9 +16,9 @@ def delete(
 ) -> Batch:
     """Delete at most ``limit`` of the ``rows`` that ended before ``cutoff``, oldest first.
 
-    ``reached`` is what the batch before returned. It spares the database walking once more over
-    what it has deleted and not yet cleared away. Rows that somebody has locked stay, for the next
-    run. Raises TypeError for a selection: these statements see whole tables only.
+    ``reached`` is what the batch before returned: the database then skips the rows that it has
+    deleted but not cleared away yet. Locked rows stay for the next run. Raises TypeError for a
+    selection, because these statements see whole tables only.
     """
     if rows.query.is_sliced or rows.query.where:
         raise TypeError("Batches are deleted from a whole table, not from a selection.")
@@ -56,24 +55,19 @@ def delete_runs(
     return Batch(deleted.get(runs.model._meta.label, 0), last is not None)
 
 
-def memory_for(using: str) -> AbstractContextManager[None]:
-    """Return the context in which the connection to ``using`` has the memory that batches need."""
-    return databases.of(connections[using]).memory_for_batches()
-
-
 def deletes_instances(rows: models.QuerySet[Any]) -> bool:
-    """Return whether ``rows`` have to be loaded and deleted by the ORM, which is slow.
+    """Return whether the ORM has to load ``rows`` to delete them, which is slow.
 
-    They do if somebody listens to Django's delete signals, or another model points here: being
-    correct matters more than being fast.
+    It has to if a receiver listens to Django's delete signals, or another model has a foreign key
+    to this one: being correct matters more than being fast.
     """
     return not Collector(using=rows.db).can_fast_delete(rows)
 
 
 def _delete_instances(rows: models.QuerySet[Any], cutoff: datetime, limit: int) -> Batch:
-    """Delete as ``QuerySet.delete`` does, which knows neither limits nor locks.
+    """Delete as ``QuerySet.delete`` does, but with a limit and a lock.
 
-    Locked, because a row may be extended between being read and being deleted.
+    The lock keeps others from extending a row between reading and deleting it.
     """
     skip = connections[rows.db].features.has_select_for_update_skip_locked
     with transaction.atomic(rows.db, savepoint=False):

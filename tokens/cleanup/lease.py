@@ -56,8 +56,8 @@ class Lease:
                 return True
             row = _runs(self.using).filter(pk=self.row.pk)
             row.update(**asdict(counts))
-            # Whoever takes over writes "abandoned": this outcome is ours, written by an attempt
-            # whose commit was lost on its way to us.
+            # A run that takes over writes "abandoned". So if the row has our outcome, an earlier
+            # attempt wrote it, and we missed the answer to its commit.
             return row.filter(outcome=outcome).exists()
 
         return retry.write(end, using=self.using)
@@ -73,7 +73,7 @@ class Lease:
 def take(*, using: str, trigger: str, now: datetime) -> Lease | None:
     """Return the lease, or None if another run has it. A dead run is marked as abandoned."""
     for attempt in range(1, _ATTEMPTS + 1):
-        # Asked first only to be polite: an insert that fails shows up in the database's log.
+        # Ask first: a failed insert would show up in the database's log.
         holder = _runs(using).filter(slot=_SLOT).first()
         if holder is not None and not _abandoned(holder, using=using, now=now):
             return None
@@ -87,8 +87,8 @@ def take(*, using: str, trigger: str, now: datetime) -> Lease | None:
         try:
             _insert(row, using)
         except IntegrityError:
-            # Another run was faster. If nobody ever is, and yet the row can't be inserted, that
-            # must not look like success.
+            # Another run was faster. If no other run holds the slot and the insert still fails,
+            # something else is wrong: raise instead of reporting a skipped run.
             if attempt == _ATTEMPTS:
                 raise
         else:

@@ -1,4 +1,4 @@
-"""What ends a run before it is done: somebody asks, its time is over, or its lease is lost."""
+"""What ends a run early: a request to stop, the end of its time, or the loss of its lease."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ LEASE_LOST = "lease lost"
 class Limits:
     """The ``stop`` event and the time of one run, which begins now.
 
-    ``monotonic`` tells the seconds. ``reason`` says why the run has to stop, or is None.
+    ``monotonic`` returns seconds. ``reason`` says why the run has to stop, or is None.
     """
 
     def __init__(

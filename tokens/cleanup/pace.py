@@ -44,7 +44,7 @@ class Pace:
 
     def adapt(self, size: int, seconds: float) -> float:
         """Set the size of the next batch after one of ``size`` rows; return the seconds to rest."""
-        gentle = self._pause is None and self._others.work()
+        gentle = self._pause is None and self._others.are_busy()
         if self._adapts:
             aim = _AIM * conf.TOKENS_CLEANUP_BATCH_SECONDS
             self.size = _adapted(size, seconds, aim)
@@ -63,9 +63,10 @@ def _adapted(size: int, seconds: float, aim: float) -> int:
 
 
 class Others:
-    """Whether anybody else uses the database while a run is at work.
+    """Whether others use the database during a run.
 
-    Until it has watched for a moment it takes them to be: who worked before does not count.
+    Until it has observed for 0.1 s, it assumes that they do. Activity before the run does not
+    count.
     """
 
     def __init__(self, using: str) -> None:
@@ -75,10 +76,10 @@ class Others:
         self._wait = _ASK_FIRST
         self._seen: object = None
 
-    def work(self) -> bool:
-        """Tell whether others have used it since it was asked last, at most twice a second.
+    def are_busy(self) -> bool:
+        """Return whether others have used the database since this asked it last.
 
-        Costs one statement when it asks.
+        It asks at most twice a second, in one statement.
         """
         if self._asked is None:
             self._ask(0.0)

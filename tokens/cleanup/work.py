@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from django.db import Error
+from django.db import Error, connections
 
-from .. import blacklist, clock, retry
+from .. import blacklist, clock, databases, retry
+from ..databases import Batch
 from ..models import BlacklistEntry, CleanupRun, TokenSession
 from ..querysets import ExpiringQuerySet
 from . import batches, events, lease
 from .backlog import cutoff_at, due_in, oldest_expired
-from .batches import Batch, memory_for
 from .limits import LEASE_LOST, Limits
 from .pace import Others, Pace
 from .report import CleanupReport, Counts, Table
@@ -170,7 +170,7 @@ class Work:
         ]
         if slow:
             events.slow(self._report(Outcome.RUNNING), using=self._using, tables=slow)
-        with memory_for(self._using):
+        with databases.of(connections[self._using]).memory_for_batches():
             for table, rows in tables.items():
                 self._delete_from(table, partial(batches.delete, rows, self._cutoff))
             runs = CleanupRun.objects.using(self._using)

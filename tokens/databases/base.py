@@ -1,4 +1,4 @@
-"""What we ask of a database that each answers in its own way."""
+"""What each database does in its own way."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from django.db import NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-# Milliseconds that a question about others may take until the database looks.
+# Milliseconds until a question about others reaches the database.
 ON_THE_WAY = 10
 
 
@@ -27,9 +27,9 @@ class UnsupportedDatabase(NotSupportedError):
 
 
 class Batch(NamedTuple):
-    """How many rows went, whether more may be left, and where the next batch goes on.
+    """How many rows a batch removed, whether more may be left, and where the next one starts.
 
-    ``reached`` is the value of ``expires_at`` up to which all went, or None if that is not known.
+    ``reached`` is the ``expires_at`` up to which all rows are gone, or None if that is unknown.
     """
 
     removed: int
@@ -55,10 +55,10 @@ class Database(ABC):
     # A query for the present moment in UTC, as a datetime or in ISO format.
     NOW: ClassVar[str]
 
-    # The end of an INSERT that only ever extends rows that are there; ``{table}`` is their table.
+    # The end of an INSERT that only extends existing rows; ``{table}`` is their table.
     KEEP_THE_LATER_END: ClassVar[str]
 
-    # What lets all statements up to the next ROLLBACK see the same state.
+    # After these, all statements up to the next ROLLBACK see the same state.
     BEGIN_READING: ClassVar[tuple[str, ...]]
 
     # Whether a SELECT that is not read to its end keeps its connection at the state of its
@@ -82,13 +82,13 @@ class Database(ABC):
     def insert_selected(
         self, table: str, columns: Sequence[str], select: str, parameters: Sequence[Any]
     ) -> bool:
-        """Insert into ``table`` the rows that ``select`` finds; extend those that are there.
+        """Insert the rows that ``select`` finds; extend existing ones. One statement.
 
-        One statement. Of a row whose ``key`` is there, ``expires_at`` becomes the later one, and
-        all else stays. Returns whether anything was written.
+        If a row with the same ``key`` exists, it gets the later ``expires_at`` and keeps all else.
+        Returns whether anything was written.
 
-        ``select`` reads another table, and has a WHERE clause: without one SQLite takes ON CONFLICT
-        for the condition of a join.
+        ``select`` must read another table, and needs a WHERE clause: without one, SQLite reads ON
+        CONFLICT as the condition of a join.
         """
         name = self.connection.ops.quote_name
         names = ", ".join(map(name, columns))
@@ -99,10 +99,10 @@ class Database(ABC):
 
     @abstractmethod
     def delete_batch(self, expired: Expired) -> Batch:
-        """Delete the oldest rows that match, up to the limit, by ``expires_at``.
+        """Delete the matching rows with the oldest ``expires_at``, up to the limit.
 
-        Never wait for a lock while holding others: live traffic would wait too, or deadlock. Rows
-        that somebody has locked stay.
+        Never wait for a lock while holding others: live traffic would wait too, or deadlock.
+        Locked rows stay.
         """
 
     @contextmanager
@@ -114,8 +114,8 @@ class Database(ABC):
     def others_at_work(self, seconds: float, seen: object) -> tuple[bool, object]:
         """Return whether others used the database within the last ``seconds``, in one statement.
 
-        The second value is what to pass as ``seen`` the next time; None at first. If it can't
-        tell, they did.
+        Pass the second value as ``seen`` the next time, and None at first. If the database does
+        not say, the answer is yes.
         """
 
     def is_in_memory(self) -> bool:

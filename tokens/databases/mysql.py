@@ -65,7 +65,7 @@ class MySQL(Database):
 
 
 def _delete_few_unlocked(cursor: CursorWrapper, expired: Expired) -> Batch:
-    """Pass by the rows that somebody has locked, one statement a row, until they are behind.
+    """Skip locked rows, with one statement for each row, until the batch is past them.
 
     ``key IN (…)`` may scan the table, and then it locks, and waits for, every row of it.
     """

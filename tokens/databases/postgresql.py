@@ -26,9 +26,10 @@ class PostgreSQL(Database):
     FINDS_PREFIXES_BY_RANGE = False
 
     def delete_batch(self, expired: Expired) -> Batch:
-        """Delete what lies between two moments, which is faster than by address.
+        """Delete the rows between two moments, which is faster than by address.
 
-        Unless a row is locked, or so many rows share a moment that there is nothing between.
+        Delete by address if a row is locked, or if so many rows share a moment that there is no
+        second one.
         """
         with self.connection.cursor() as cursor:
             end = following(cursor, expired)
@@ -49,7 +50,7 @@ class PostgreSQL(Database):
             return Batch(removed, end is not None, end)
 
     def others_at_work(self, seconds: float, seen: object) -> tuple[bool, object]:
-        """Ask who is connected. A role that may not see what others do takes them to work."""
+        """Ask who is connected. If the role may not see what others do, they count as busy."""
         milliseconds = round(seconds * 1_000) + ON_THE_WAY
         with self.connection.cursor() as cursor:
             cursor.execute(
@@ -67,7 +68,7 @@ class PostgreSQL(Database):
 
 
 def _delete_by_address(cursor: CursorWrapper, expired: Expired) -> Batch:
-    """Pass by the rows that somebody has locked.
+    """Skip locked rows.
 
     ``IN (SELECT … LIMIT n)`` would scan the whole table; the array is computed once, and its rows
     are fetched by address. One that was updated at that very moment has another address by then
