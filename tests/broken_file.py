@@ -7,6 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .processes import wait_until
+
+
+def is_open(directory: Path) -> bool:
+    """Return whether a process has a file in ``directory`` open."""
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # closed meanwhile, or none of our processes
+            if descriptor.readlink().is_relative_to(directory):
+                return True
+    return False
+
 
 class SQLite:
     """A file in a directory of its own, which can be taken away, locked and protected."""
@@ -35,14 +46,21 @@ class SQLite:
 
     @contextmanager
     def empty(self) -> Iterator[None]:
-        """Put an empty directory in its place, where SQLite makes an empty file."""
+        """Put an empty directory in its place, where SQLite makes an empty file.
+
+        As with a volume, nothing is exchanged while somebody has it open: whoever opened the file
+        here and finds its log there may delete the log that others are writing.
+        """
+        away, emptied = self.directory / "away", self.directory / "emptied"
         with self.gone():
+            wait_until(lambda: not is_open(away))
             self.place.mkdir()
             try:
                 yield
             finally:
                 # Renamed, because a server may make a file in it while it is being emptied.
-                self.place.rename(self.directory / "emptied")
+                self.place.rename(emptied)
+                wait_until(lambda: not is_open(emptied))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -11,7 +11,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from pytest_django.plugin import DjangoDbBlocker
 from rest_framework.test import APIClient
+
+from .emptying import replace_flush
 
 # A shared machine may be slow; that is no finding.
 hypothesis_settings.register_profile(
@@ -22,6 +25,12 @@ hypothesis_settings.load_profile("shared")
 PASSWORD = "correct horse battery staple"
 
 NOT_STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "SET ")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        replace_flush()
 
 
 @pytest.fixture(autouse=True)
