@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 from tokens import blacklist, cleanup, snapshot
 from tokens.cleanup import Status
 from tokens.conf import conf
-from tokens.encoder import Encoder
+from tokens.formats import Encoder
 from tokens.metrics import ChecksCollector, registry
 from tokens.models import CleanupRun
 from tokens.schedule import crontab

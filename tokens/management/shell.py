@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connections
 
 from .. import blacklist, retry
-from ..encoder import Encoder
+from ..formats import Encoder
 from ..schedule.exit_codes import FAILED, USAGE
 
 

@@ -3,7 +3,7 @@
 import re
 from datetime import timedelta
 
-from .. import words as in_words
+from .. import formats
 
 LEAST, MOST = timedelta(seconds=1), timedelta(days=366)
 
@@ -53,8 +53,8 @@ def words(duration: timedelta) -> str:
     seconds = duration.total_seconds()
     for unit, size in _IN_SECONDS.items():
         if seconds and seconds % size == 0 and (unit != "day" or seconds > size):
-            return in_words.count(seconds / size, unit)
-    return in_words.count(seconds, "second")
+            return formats.count(seconds / size, unit)
+    return formats.count(seconds, "second")
 
 
 def every(duration: timedelta) -> str:

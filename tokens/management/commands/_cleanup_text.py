@@ -13,8 +13,8 @@ from tokens.cleanup import (
     Preview,
     Status,
 )
+from tokens.formats import count, moment
 from tokens.schedule.crontab import REPAIR, Crontab, State
-from tokens.words import count, moment
 
 _SKIPPED = {
     NOT_DUE: "Not due yet: nothing done.",

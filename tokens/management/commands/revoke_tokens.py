@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tokens import blacklist, clock, sessions
 from tokens.claims import Claims
 from tokens.conf import simplejwt
+from tokens.formats import count, moment
 from tokens.keys import session_uuid
 from tokens.management.shell import (
     add_common_arguments,
@@ -25,7 +26,6 @@ from tokens.mass_logout import count as count_everybody
 from tokens.models import BlacklistEntry, TokenSession
 from tokens.querysets import oldest_in_force
 from tokens.schedule.exit_codes import FAILED, USAGE
-from tokens.words import count, moment
 
 logger = logging.getLogger("tokens")
 

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tokens import words
+from tokens import formats
 
 
 @pytest.mark.parametrize(
@@ -10,11 +10,11 @@ from tokens import words
     [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (12_345, "12,345 rows"), (0.5, "0.5 rows")],
 )
 def test_a_number_is_followed_by_its_noun(number: float, said: str) -> None:
-    assert words.count(number, "row") == said
+    assert formats.count(number, "row") == said
 
 
 def test_an_irregular_plural_may_be_given() -> None:
-    assert [words.count(n, "entry", "entries") for n in (1, 3)] == ["1 entry", "3 entries"]
+    assert [formats.count(n, "entry", "entries") for n in (1, 3)] == ["1 entry", "3 entries"]
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_an_irregular_plural_may_be_given() -> None:
     ids=["naive", "UTC", "elsewhere"],
 )
 def test_a_moment_is_shown_in_utc(moment: datetime) -> None:
-    assert words.moment(moment) == "2030-01-31 12:00:07 UTC"
+    assert formats.moment(moment) == "2030-01-31 12:00:07 UTC"
 
 
 def test_no_moment_is_never() -> None:
-    assert words.moment(None) == "never"
+    assert formats.moment(None) == "never"

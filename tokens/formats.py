@@ -1,6 +1,11 @@
-"""Numbers and moments, as people read them."""
+"""Numbers and moments as people read them, and JSON for other programs."""
 
 from datetime import UTC, datetime
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from . import clock
 
 
 def count(number: float, one: str, many: str | None = None) -> str:
@@ -15,3 +20,10 @@ def moment(value: datetime | None) -> str:
     if value.tzinfo is not None:
         value = value.astimezone(UTC)
     return f"{value:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class Encoder(DjangoJSONEncoder):
+    """Django's encoder, but naive moments are UTC, as in our tables."""
+
+    def default(self, o: Any) -> Any:
+        return super().default(clock.aware(o) if isinstance(o, datetime) else o)
