@@ -480,6 +480,8 @@ def test_numbers_may_come_as_text_or_as_numbers():
     assert CleanupRun.objects.get().batches == 2
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 def test_the_trigger_is_for_python_only():
     call(trigger="admin")
 
@@ -515,6 +517,7 @@ def test_the_bar_is_not_shown_where_it_would_be_in_the_way(capfd, options):
 # As a process
 
 
+@pytest.mark.slow
 def test_a_process_removes_and_exits_with_0():
     add_entries(2)
 
@@ -525,6 +528,8 @@ def test_a_process_removes_and_exits_with_0():
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [("--batch-size", "-5"), ("--batch-size=2026-01-01",), ("--database", "x")],
@@ -537,6 +542,8 @@ def test_a_process_answers_wrong_input_with_one_line_and_2(arguments):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 def test_a_process_refuses_two_questions_at_once():
     done = manage("cleanup_tokens", "--check", "--dry-run")
 
@@ -544,6 +551,8 @@ def test_a_process_refuses_two_questions_at_once():
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "url",
     [
@@ -562,6 +571,8 @@ def test_a_process_answers_a_database_that_is_down_with_one_line_and_1(url, opti
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["-v1", "--check", "--dry-run", "--if-due"])
 def test_a_process_answers_a_database_without_tables_with_one_line_and_1(tmp_path, option):
     done = manage("cleanup_tokens", option, DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
@@ -588,6 +599,7 @@ def resting():
         child.kill()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_terminated_finishes_its_batch_and_exits_with_3(resting):
     resting.terminate()
     out, err = resting.communicate(timeout=60)
@@ -600,6 +612,7 @@ def test_a_process_that_is_terminated_finishes_its_batch_and_exits_with_3(restin
     assert cleanup.run().removed == 4
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_keeps_what_it_did_and_is_taken_over(resting):
     resting.kill()
     resting.wait(60)
@@ -614,6 +627,7 @@ def test_a_process_that_is_killed_keeps_what_it_did_and_is_taken_over(resting):
     ]
 
 
+@pytest.mark.slow
 def test_a_process_on_a_terminal_shows_the_bar_there_and_the_result_on_standard_output():
     add_entries(5)
     ours, theirs = pty.openpty()

@@ -8,6 +8,8 @@ from tokens.schedule.crontab import entries as cronjobs
 
 from . import crontabs
 
+pytestmark = pytest.mark.any_database
+
 TICK = "tokens.schedule.crontab.tick"
 CALL = "django.core.management.call_command"
 HOURLY = "7 * * * *"

@@ -145,6 +145,7 @@ def test_a_tick_that_works_leaves_the_logger_of_django_crontab_alone(django_cron
     assert django_crontab_log.filters == []
 
 
+@pytest.mark.slow
 def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_works():
     add_entries(2)
 
@@ -154,6 +155,8 @@ def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_works():
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["unreachable", "without tables"])
 def test_crontab_run_exits_with_1_and_says_why_when_the_tick_fails(tmp_path, how):
     url = NOWHERE if how == "unreachable" else f"sqlite:///{tmp_path}/empty.sqlite3"
@@ -166,6 +169,7 @@ def test_crontab_run_exits_with_1_and_says_why_when_the_tick_fails(tmp_path, how
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_shows_by_exit_code_log_and_health_and_the_next_run_succeeds():
     add_entries(2)
 
@@ -180,6 +184,7 @@ def test_a_database_that_is_away_shows_by_exit_code_log_and_health_and_the_next_
     assert CleanupRun.objects.get().outcome == "succeeded"
 
 
+@pytest.mark.slow
 def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(client):
     add_entries(2)
 
@@ -230,6 +235,7 @@ def test_a_tick_that_stops_early_is_no_failure(django_crontab_log, caplog):
     assert django_crontab_log.filters == []
 
 
+@pytest.mark.slow
 def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_stops_early():
     add_entries(1)
 
@@ -245,6 +251,7 @@ def test_an_option_that_does_not_exist_is_a_failed_tick(django_crontab_log):
     assert len(django_crontab_log.filters) == 1
 
 
+@pytest.mark.slow
 def test_django_crontab_passes_the_options_on():
     add_entries(3)
 
@@ -254,6 +261,8 @@ def test_django_crontab_passes_the_options_on():
     assert CleanupRun.objects.get().batches >= 3
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rest",
     [(CALL, ["cleanup_tokens"]), (TICK, [], ">> log"), (TICK, {"pause": 1}), (TICK, ["--pause=1"])],
@@ -269,6 +278,8 @@ def test_W024_and_W025_are_about_failures_that_django_crontab_hides(rest):
 # The line in the real crontab
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.xdist_group("crontab")
 @pytest.mark.skipif(not shutil.which("crontab"), reason="there is no crontab")
 def test_the_real_crontab_is_installed_stale_and_missing_by_turns():
@@ -362,6 +373,8 @@ def _exit_codes(folder):
     return status.read_text().split() if status.exists() else []
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.cron
 @pytest.mark.xdist_group("crontab")
 @pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "-")

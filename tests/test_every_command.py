@@ -192,6 +192,8 @@ def test_a_wrong_interval_is_one_line_and_2(call, value):
     assert "\n" not in err
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["--dry-run", "--check"])
 def test_it_goes_together_with_no_question(other):
     done = manage("cleanup_tokens", "--every=24h", other)
@@ -200,6 +202,8 @@ def test_it_goes_together_with_no_question(other):
     assert "not allowed with argument --every" in done.stderr
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 def test_a_process_answers_a_wrong_interval_with_one_line_and_2():
     done = manage("cleanup_tokens", "--every", "24")
 
@@ -231,6 +235,7 @@ def succeeded():
     return CleanupRun.objects.filter(outcome="succeeded").count()
 
 
+@pytest.mark.slow
 def test_a_process_runs_again_and_again_and_ends_with_0():
     add_entries(1)
 
@@ -247,6 +252,7 @@ def test_a_process_runs_again_and_again_and_ends_with_0():
     assert not CleanupRun.objects.exclude(slot=None).exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_interrupted_in_a_run_ends_with_3():
     add_entries(6)
 
@@ -276,6 +282,7 @@ def table_away():
             cursor.execute("ALTER TABLE tokens_cleanuprun_away RENAME TO tokens_cleanuprun")
 
 
+@pytest.mark.slow
 def test_a_process_survives_a_broken_database_says_so_and_goes_on_after_the_repair():
     add_entries(1)
 
@@ -294,6 +301,7 @@ def test_a_process_survives_a_broken_database_says_so_and_goes_on_after_the_repa
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="needs a database that is a file")
 def test_a_process_waits_for_a_database_that_is_not_there_yet(tmp_path):
     folder = tmp_path / "later"
@@ -312,6 +320,7 @@ def test_a_process_waits_for_a_database_that_is_not_there_yet(tmp_path):
     assert child.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_in_a_run_is_taken_over():
     add_entries(6)
 
@@ -332,6 +341,7 @@ def test_a_process_that_was_killed_in_a_run_is_taken_over():
     assert CleanupRun.objects.earliest("pk").outcome == "abandoned"
 
 
+@pytest.mark.slow
 def test_a_process_whose_output_nobody_reads_any_more_ends_with_one_line():
     add_entries(1)
 

@@ -26,6 +26,8 @@ from tokens.schedule.printed import PIECES, Project
 
 from .processes import command, wait_until
 
+pytestmark = pytest.mark.any_database
+
 NASTY = [
     'it\'s 100% "mine"',
     "$HOME `id` $(id)",
@@ -138,6 +140,7 @@ def test_it_is_silent_at_verbosity_0():
     assert printed("systemd", verbosity=0) == ""
 
 
+@pytest.mark.slow
 def test_it_needs_no_database():
     done = subprocess.run(
         command("cleanup_tokens", "--print-schedule", "cron.d"),

@@ -26,7 +26,7 @@ from tokens.schedule import task
 from .expiring import add_entries, add_run
 from .processes import command, environment, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 NOWHERE = "sqlite:////no/such/directory/db.sqlite3"
 ANSWER = {"outcome": "succeeded", "skipped": None, "stopped": None, "removed": 2}
