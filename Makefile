@@ -5,10 +5,10 @@ RUN := $(VENV)/bin/python
 export DEBUG ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test lint bench wheel clean
+.PHONY: help install demo run test test-fast coverage lint bench wheel clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try: make PYTHON=python3.11")'
@@ -27,6 +27,12 @@ run: install  ## Serve the project on http://127.0.0.1:8000/
 
 test: install  ## Run the tests on SQLite and on each database server that answers on loopback
 	$(RUN) -m tests.databases $(ARGS)
+
+test-fast: install  ## Run the tests that start no process and wait for nothing, on SQLite only
+	$(RUN) -m pytest -q -n auto --dist loadgroup -m "not slow and not cron" $(ARGS)
+
+coverage: install  ## Run the tests as `make test` does, and count what they reach
+	COVERAGE=1 $(RUN) -m tests.databases $(ARGS)
 
 lint: install  ## Check style, types and migrations
 	$(VENV)/bin/ruff check .

@@ -1,12 +1,19 @@
-"""Run the tests on every database at hand: ``python -m tests.databases [pytest's arguments]``.
+"""Run the tests on all databases at once: ``python -m tests.databases [pytest's arguments]``.
 
-SQLite always; PostgreSQL and MariaDB where a server answers on loopback. With REQUIRE_DATABASES=1
-a server that does not answer is a failure. POSTGRES_URL and MARIADB_URL name other servers.
+SQLite always; PostgreSQL and MariaDB if a server answers on loopback. With REQUIRE_DATABASES=1 a
+server that does not answer is a failure. POSTGRES_URL and MARIADB_URL name other servers. With
+COVERAGE=1 it counts what the tests reach in ``tokens``, on all databases together.
 """
 
 import os
+import random
+import re
 import subprocess
 import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
 from urllib.parse import urlsplit
 
 import psycopg
@@ -17,6 +24,11 @@ DATABASES = {
     "PostgreSQL": os.environ.get("POSTGRES_URL", "postgres://postgres@127.0.0.1:5432/tokens"),
     "MariaDB": os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/tokens"),
 }
+COVERAGE = os.environ.get("COVERAGE") == "1"
+NO_TESTS = 5  # pytest's exit code
+
+# Somebody sits in front of the terminal, so the databases take turns.
+NEEDS_THE_TERMINAL = {"-n0", "-s", "--capture=no", "--pdb", "--trace"}
 
 
 def answers(url: str) -> bool:
@@ -43,30 +55,95 @@ def answers(url: str) -> bool:
     return True
 
 
-def run(url: str, arguments: list[str]) -> bool:
-    """Return whether pytest passed on the database ``url``.
+@dataclass
+class Run:
+    """The tests on one database."""
 
-    Most tests wait, for a database or a process: so there are two at work for each processor.
-    """
-    environment = os.environ | {"DATABASE_URL": url}
-    workers = ["--numprocesses", str(2 * (os.cpu_count() or 1)), "--dist", "loadgroup"]
-    command = [sys.executable, "-m", "pytest", *workers, *arguments]
-    return subprocess.run(command, env=environment, check=False).returncode == 0
+    name: str
+    arguments: list[str]
+    code: int = 0
+    closing: str = "pytest did not end"
+    environment: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.environment = os.environ | {"DATABASE_URL": DATABASES[self.name]}
+
+    @property
+    def command(self) -> list[str]:
+        program = ["coverage", "run", "-m", "pytest"] if COVERAGE else ["pytest"]
+        once = [] if self.name == "SQLite" else ["--skip-any-database"]
+        return [sys.executable, "-m", *program, *once, *self.arguments]
+
+    @property
+    def failed(self) -> bool:
+        nothing_to_do = self.code == NO_TESTS and self.name != "SQLite"
+        return self.code != 0 and not nothing_to_do
+
+    def at_the_terminal(self) -> None:
+        print(f"\n== {self.name} ==", flush=True)
+        self.code = subprocess.run(self.command, env=self.environment, check=False).returncode
+        self.closing = "see above"
+
+    def beside_others(self) -> None:
+        """Run, and print each line with the name of the database before it."""
+        with subprocess.Popen(
+            self.command,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as child:
+            for line in child.stdout or ():
+                print(f"{self.name:<10} | {line}", end="", flush=True)
+                if closing := re.fullmatch(r"=+ (.+ in [\d.]+s.*?) =+\n", line):
+                    self.closing = closing[1]
+        self.code = child.returncode
+
+
+def run_all(names: list[str], arguments: list[str]) -> list[Run]:
+    """Run the tests on each database, with as many workers as two for each processor, or more."""
+    alone = len(names) == 1
+    processors = os.cpu_count() or 1
+    workers = ["--numprocesses", str(2 * processors if alone else max(2, processors))]
+    runs = [Run(name, [*workers, "--dist", "loadgroup", *arguments]) for name in names]
+    if NEEDS_THE_TERMINAL.intersection(arguments):
+        for run in runs:
+            run.at_the_terminal()
+        return runs
+    threads = [threading.Thread(target=run.beside_others) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return runs
+
+
+def coverage(*words: str) -> bool:
+    """Return whether this subcommand of ``coverage`` succeeded."""
+    return subprocess.run([sys.executable, "-m", "coverage", *words], check=False).returncode == 0
 
 
 def main(arguments: list[str]) -> int:
-    results = {}
-    for name, url in DATABASES.items():
-        if answers(url):
-            print(f"\n== {name} ==", flush=True)
-            results[name] = "passed" if run(url, arguments) else "FAILED"
-        else:
-            required = os.environ.get("REQUIRE_DATABASES") == "1"
-            results[name] = (
-                "FAILED: no server answers" if required else "not run: no server answers"
-            )
-    print("\nDatabases:", "; ".join(f"{name} {result}" for name, result in results.items()))
-    return any(result.startswith("FAILED") for result in results.values())
+    began = monotonic()
+    there = [name for name, url in DATABASES.items() if answers(url)]
+    missing = [name for name in DATABASES if name not in there]
+    if not any("randomly" in argument for argument in arguments):
+        arguments = [f"--randomly-seed={random.getrandbits(32)}", *arguments]
+    if COVERAGE:
+        Path("var").mkdir(exist_ok=True)
+        coverage("erase")
+    runs = run_all(there, arguments)
+    failed = any(run.failed for run in runs)
+    if COVERAGE:
+        failed |= not (coverage("combine", "--quiet") and coverage("report"))
+    print(f"\nAll in {monotonic() - began:.0f} s, with", *arguments)
+    for run in runs:
+        print(f"{run.name:<10} | {'FAILED' if run.failed else 'passed'}: {run.closing}")
+    for name in missing:
+        failed |= (required := os.environ.get("REQUIRE_DATABASES") == "1")
+        print(f"{name:<10} | {'FAILED' if required else 'not run'}: no server answers")
+    return failed
 
 
 if __name__ == "__main__":

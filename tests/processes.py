@@ -25,6 +25,7 @@ def database_url() -> str:
 def environment(**changes: str) -> dict[str, str]:
     """Return the environment of a child that works on the test's database."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    inherited |= {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE_")}
     ours = {
         "DEBUG": "1",
         "DATABASE_URL": database_url(),

@@ -624,6 +624,7 @@ def test_a_user_with_entries_and_sessions_can_be_deleted_and_the_entries_stay(
     assert entry.in_force
 
 
+@pytest.mark.slow
 def test_users_may_have_a_uuid_for_a_key_and_an_address_for_a_name() -> None:
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.custom_user.settings"}
     command = [sys.executable, "-W", "error", "-m", "tests.custom_user"]

@@ -8,6 +8,8 @@ from django.db import connections
 
 from tokens.checks.cached import check_cached
 
+pytestmark = pytest.mark.any_database
+
 SECOND = timedelta(seconds=1)
 
 

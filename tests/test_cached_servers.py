@@ -22,7 +22,7 @@ from .private_server import free_port
 from .processes import environment, wait_until
 from .traffic import LOGOUT, ME, REFRESH, STATELESS, VERIFY, Login, Site
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 MAX_AGE = 0.5
 

@@ -11,6 +11,8 @@ from tokens.claims import Claims
 from tokens.exceptions import TokenMalformed
 from tokens.keys import new_sid
 
+pytestmark = pytest.mark.any_database
+
 PAYLOAD = {"jti": "j", "exp": 2_000_000_000, "iat": 1_900_000_000, "user_id": "7"}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

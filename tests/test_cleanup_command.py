@@ -405,6 +405,8 @@ def test_numbers_may_come_as_text_or_as_numbers() -> None:
     assert CleanupRun.objects.get().batches == 2
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 def test_the_trigger_is_for_python_only() -> None:
     call(trigger="admin")
     assert CleanupRun.objects.get().trigger == "admin"
@@ -448,6 +450,7 @@ def test_the_bar_is_not_shown_where_it_would_be_in_the_way(
 # As a process
 
 
+@pytest.mark.slow
 def test_a_process_removes_and_exits_with_0() -> None:
     add_entries(2)
     done = manage("cleanup_tokens")
@@ -456,6 +459,8 @@ def test_a_process_removes_and_exits_with_0() -> None:
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [("--batch-size", "-5"), ("--batch-size=2026-01-01",), ("--database", "x")],
@@ -467,12 +472,16 @@ def test_a_process_answers_wrong_input_with_one_line_and_2(arguments: Any) -> No
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 def test_a_process_refuses_two_questions_at_once() -> None:
     done = manage("cleanup_tokens", "--check", "--dry-run")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "url",
     [
@@ -492,6 +501,8 @@ def test_a_process_answers_a_database_that_is_down_with_one_line_and_1(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["-v1", "--check", "--dry-run", "--if-due"])
 def test_a_process_answers_a_database_without_tables_with_one_line_and_1(
     tmp_path: Path, option: str
@@ -519,6 +530,7 @@ def resting() -> Iterator[Any]:
         child.kill()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_terminated_finishes_its_batch_and_exits_with_3(resting: Any) -> None:
     resting.terminate()
     out, err = resting.communicate(timeout=60)
@@ -530,6 +542,7 @@ def test_a_process_that_is_terminated_finishes_its_batch_and_exits_with_3(restin
     assert cleanup.run().removed == 4
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_keeps_what_it_did_and_is_taken_over(resting: Any) -> None:
     resting.kill()
     resting.wait(60)
@@ -543,6 +556,7 @@ def test_a_process_that_is_killed_keeps_what_it_did_and_is_taken_over(resting: A
     ]
 
 
+@pytest.mark.slow
 def test_a_process_on_a_terminal_shows_the_bar_there_and_the_result_on_standard_output() -> None:
     add_entries(5)
     ours, theirs = pty.openpty()

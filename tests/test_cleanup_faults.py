@@ -29,7 +29,11 @@ from .expiring import add_entries, add_run
 from .processes import command, environment
 
 # One after the other: a database server lets no more than a hundred in.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("many at once")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("many at once"),
+    pytest.mark.slow,
+]
 
 DAY = timedelta(days=1)
 PROCESSES = 8

@@ -1,9 +1,12 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.test import override_settings
 
 from tokens.conf import conf, simplejwt
+
+pytestmark = pytest.mark.any_database
 
 
 def test_settings_are_read_when_used(settings: Any) -> None:

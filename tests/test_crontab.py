@@ -145,6 +145,7 @@ def test_a_tick_that_works_leaves_the_logger_of_django_crontab_alone(
     assert django_crontab_log.filters == []
 
 
+@pytest.mark.slow
 def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_works() -> None:
     add_entries(2)
     done = manage("crontab", "run", job_hash())
@@ -152,6 +153,8 @@ def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_works() -> None:
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["unreachable", "without tables"])
 def test_crontab_run_exits_with_1_and_says_why_when_the_tick_fails(
     tmp_path: Path, how: str
@@ -164,6 +167,7 @@ def test_crontab_run_exits_with_1_and_says_why_when_the_tick_fails(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_shows_by_exit_code_log_and_health_and_the_next_run_succeeds() -> (
     None
 ):
@@ -178,6 +182,7 @@ def test_a_database_that_is_away_shows_by_exit_code_log_and_health_and_the_next_
     assert CleanupRun.objects.get().outcome == "succeeded"
 
 
+@pytest.mark.slow
 def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(client: Client) -> None:
     add_entries(2)
     with refused_deletes():
@@ -224,6 +229,7 @@ def test_a_tick_that_stops_early_is_no_failure(
     assert django_crontab_log.filters == []
 
 
+@pytest.mark.slow
 def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_stops_early() -> None:
     add_entries(1)
     done = run_job("7 * * * *", TICK, [], {"max_seconds": 0}, "")
@@ -237,6 +243,7 @@ def test_an_option_that_does_not_exist_is_a_failed_tick(django_crontab_log: Any)
     assert len(django_crontab_log.filters) == 1
 
 
+@pytest.mark.slow
 def test_django_crontab_passes_the_options_on() -> None:
     add_entries(3)
     done = run_job("7 * * * *", TICK, [], {"batch_size": 1, "if_due": False}, ">> log")
@@ -244,6 +251,8 @@ def test_django_crontab_passes_the_options_on() -> None:
     assert CleanupRun.objects.get().batches >= 3
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rest",
     [(CALL, ["cleanup_tokens"]), (TICK, [], ">> log"), (TICK, {"pause": 1}), (TICK, ["--pause=1"])],
@@ -258,6 +267,8 @@ def test_W024_and_W025_are_about_failures_that_django_crontab_hides(rest: Any) -
 # The line in the real crontab
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.xdist_group("crontab")
 @pytest.mark.skipif(not shutil.which("crontab"), reason="there is no crontab")
 def test_the_real_crontab_is_installed_stale_and_missing_by_turns() -> None:
@@ -353,6 +364,8 @@ def _exit_codes(folder: Any) -> Any:
     return status.read_text().split() if status.exists() else []
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.cron
 @pytest.mark.xdist_group("crontab")
 @pytest.mark.skipif(bool(_reason_to_skip()), reason=_reason_to_skip() or "-")

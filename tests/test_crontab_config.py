@@ -10,6 +10,8 @@ from tokens.schedule.crontab import config
 
 from . import crontabs
 
+pytestmark = pytest.mark.any_database
+
 TICK = "tokens.schedule.crontab.tick"
 CALL = "django.core.management.call_command"
 HOURLY = "7 * * * *"

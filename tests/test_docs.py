@@ -22,6 +22,8 @@ from project.settings import BASE_DIR
 from tokens import checks, signals, urls
 from tokens.conf import Conf
 
+pytestmark = pytest.mark.any_database
+
 PAGES = sorted([*BASE_DIR.glob("*.md"), *BASE_DIR.glob("docs/**/*.md")])
 REFERENCE = (BASE_DIR / "docs" / "reference.md").read_text()
 

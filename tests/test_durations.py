@@ -5,6 +5,8 @@ import pytest
 
 from tokens.schedule import durations
 
+pytestmark = pytest.mark.any_database
+
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=n) for n in (1, 60, 3_600, 86_400))
 
 

@@ -183,6 +183,8 @@ def test_a_wrong_interval_is_one_line_and_2(call: Any, value: Any) -> None:
     assert "\n" not in err
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["--dry-run", "--check"])
 def test_it_goes_together_with_no_question(other: str) -> None:
     done = manage("cleanup_tokens", "--every=24h", other)
@@ -190,6 +192,8 @@ def test_it_goes_together_with_no_question(other: str) -> None:
     assert "not allowed with argument --every" in done.stderr
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 def test_a_process_answers_a_wrong_interval_with_one_line_and_2() -> None:
     done = manage("cleanup_tokens", "--every", "24")
     assert (done.returncode, done.stdout) == (2, "")
@@ -220,6 +224,7 @@ def succeeded() -> Any:
     return CleanupRun.objects.filter(outcome="succeeded").count()
 
 
+@pytest.mark.slow
 def test_a_process_runs_again_and_again_and_ends_with_0() -> None:
     add_entries(1)
     with process("--format=json") as child:
@@ -234,6 +239,7 @@ def test_a_process_runs_again_and_again_and_ends_with_0() -> None:
     assert not CleanupRun.objects.exclude(slot=None).exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_interrupted_in_a_run_ends_with_3() -> None:
     add_entries(6)
     with process("--batch-size=2", "--pause=3600") as child:
@@ -261,6 +267,7 @@ def table_away() -> Iterator[None]:
             cursor.execute("ALTER TABLE tokens_cleanuprun_away RENAME TO tokens_cleanuprun")
 
 
+@pytest.mark.slow
 def test_a_process_survives_a_broken_database_says_so_and_goes_on_after_the_repair() -> None:
     add_entries(1)
     with process() as child:
@@ -277,6 +284,7 @@ def test_a_process_survives_a_broken_database_says_so_and_goes_on_after_the_repa
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="needs a database that is a file")
 def test_a_process_waits_for_a_database_that_is_not_there_yet(tmp_path: Path) -> None:
     folder = tmp_path / "later"
@@ -293,6 +301,7 @@ def test_a_process_waits_for_a_database_that_is_not_there_yet(tmp_path: Path) ->
     assert child.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_in_a_run_is_taken_over() -> None:
     add_entries(6)
     with process("--batch-size=2", "--pause=3600") as child:
@@ -310,6 +319,7 @@ def test_a_process_that_was_killed_in_a_run_is_taken_over() -> None:
     assert CleanupRun.objects.earliest("pk").outcome == "abandoned"
 
 
+@pytest.mark.slow
 def test_a_process_whose_output_nobody_reads_any_more_ends_with_one_line() -> None:
     add_entries(1)
     with process() as child:

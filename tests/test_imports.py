@@ -7,6 +7,8 @@ import pytest
 
 from project.settings import BASE_DIR
 
+pytestmark = [pytest.mark.any_database, pytest.mark.slow]
+
 
 def test_imports_run_one_way() -> None:
     lint = subprocess.run(

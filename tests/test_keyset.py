@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tokens.snapshot.keyset import KeySet
 
+pytestmark = pytest.mark.any_database
+
 MILLION = 1_000_000
 
 numbers = st.integers(min_value=1, max_value=2**64 - 1)
@@ -39,6 +41,7 @@ def test_neighbours_in_a_full_table_are_found(members: int) -> None:
     assert keys.isdisjoint([members + 1])
 
 
+@pytest.mark.slow
 def test_a_million_fit_into_32_megabytes() -> None:
     draw = random.Random(5)  # noqa: S311 (no secret)
     members = array("Q", (draw.getrandbits(64) | 1 for _ in range(MILLION)))

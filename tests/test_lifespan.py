@@ -18,6 +18,8 @@ from tokens.schedule.lifespan import CleanupLifespan
 
 from .asgi import Server, until
 
+pytestmark = pytest.mark.any_database
+
 HOUR = timedelta(hours=1)
 
 COMPLETE = {"type": "lifespan.startup.complete"}
@@ -282,6 +284,7 @@ def test_an_application_that_starts_slowly_is_waited_for(runs: Any) -> None:
 # Importing
 
 
+@pytest.mark.slow
 def test_it_can_be_imported_before_django_is_set_up() -> None:
     code = (
         "from tokens.schedule.lifespan import CleanupLifespan;"

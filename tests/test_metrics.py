@@ -378,6 +378,8 @@ def _disk_full(path: Any, registry: Any) -> None:
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 def test_a_process_without_a_database_says_so_in_the_file(path: Any) -> None:
     done = manage(
         "cleanup_tokens",

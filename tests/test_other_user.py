@@ -8,6 +8,8 @@ import pytest
 
 from project.settings import BASE_DIR
 
+pytestmark = pytest.mark.slow
+
 SUITE = [
     "test_api",
     "test_authentication",

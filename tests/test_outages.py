@@ -40,7 +40,7 @@ from .traffic import (
 )
 
 # They share the database that they break.
-pytestmark = pytest.mark.xdist_group("outages")
+pytestmark = [pytest.mark.xdist_group("outages"), pytest.mark.slow]
 
 MAX_AGES = {"strict": 0.0, "cached": 1.0}
 FAULT_LASTS = 1.6  # seconds: longer than the oldest answer may be, and than a lock is waited for

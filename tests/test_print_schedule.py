@@ -25,6 +25,8 @@ from tokens.schedule.printed import PAGES, PIECES, Project
 from .processes import command
 from .snippets import FOLDER
 
+pytestmark = pytest.mark.any_database
+
 NASTY = [
     'it\'s 100% "mine"',
     "$HOME `id` $(id)",
@@ -118,6 +120,7 @@ def test_it_is_silent_at_verbosity_0() -> None:
     assert printed("systemd", verbosity=0) == ""
 
 
+@pytest.mark.slow
 def test_it_needs_no_database() -> None:
     done = subprocess.run(
         command("cleanup_tokens", "--print-schedule", "cron.d"),

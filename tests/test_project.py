@@ -151,6 +151,8 @@ def test_health_tells_of_an_outage_at_once(client: Client, monkeypatch: pytest.M
     connection.close()
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [{}, {"SECRET_KEY": "short"}, {"SECRET_KEY": KNOWN_SECRET}],
@@ -171,6 +173,8 @@ def test_outside_debug_the_project_refuses_to_start_without_a_real_secret(
     assert "Set SECRET_KEY" in done.stderr
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 def test_with_a_real_secret_it_passes_the_deployment_checks() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "ERROR"],

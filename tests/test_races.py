@@ -24,7 +24,11 @@ from .forge import JTI
 from .threads import at_once, each_at_once
 
 # One after the other: a database server lets no more than a hundred in.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("many at once")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("many at once"),
+    pytest.mark.slow,
+]
 
 User: Any = get_user_model()
 

@@ -369,6 +369,8 @@ def test_every_option_has_a_help_text_or_speaks_for_itself() -> None:
     assert shell.USAGE == 2
 
 
+@pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -398,6 +400,7 @@ def test_the_process_exits_with_the_code_and_one_line(
     assert re.fullmatch(says, done.stderr), done.stderr
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_asks_and_goes_on(tmp_path: Path) -> None:
     environment = os.environ | {
         "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",

@@ -14,6 +14,8 @@ from tokens.schedule.crontab import config
 from . import crontabs
 from .processes import manage
 
+pytestmark = pytest.mark.any_database
+
 TICK = "tokens.schedule.crontab.tick"
 CALL = "django.core.management.call_command"
 HOURLY = "7 * * * *"
@@ -73,6 +75,7 @@ def test_W020_is_not_mailed_by_each_run(
     assert ids(deploy=False) == []
 
 
+@pytest.mark.slow
 def test_a_run_by_django_crontab_prints_no_warning() -> None:
     without_jobs = {"DJANGO_SETTINGS_MODULE": "tests.trap_settings", "NO_JOBS": "1"}
     assert "(tokens.W020)" in manage("check", **without_jobs).stderr
@@ -274,6 +277,7 @@ def test_nothing_is_said_without_django_crontab(settings: Any) -> None:
     assert ids() == []
 
 
+@pytest.mark.slow
 def test_each_hint_says_what_to_do() -> None:
     done = manage(
         "check", "--deploy", DJANGO_SETTINGS_MODULE="tests.trap_settings", PATH="/nowhere"

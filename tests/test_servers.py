@@ -21,7 +21,7 @@ from tokens.models import BlacklistEntry, CleanupRun
 from .expiring import IN_A_WHILE, add_entries
 from .processes import environment, wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 SERVERS = {
     "uvicorn": "-m uvicorn --workers {workers} --host 127.0.0.1 --port {port} {app}",

@@ -29,7 +29,11 @@ from tokens.snapshot import DatabaseSnapshot, Limits
 from .threads import each_at_once
 
 # One after the other: a database server lets no more than a hundred in.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("many at once")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("many at once"),
+    pytest.mark.slow,
+]
 
 CHECKS = int(os.environ.get("SNAPSHOT_CHECKS", "20000"))
 MILLION = bool(os.environ.get("SNAPSHOT_MILLION"))
