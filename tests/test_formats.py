@@ -4,6 +4,8 @@ import pytest
 
 from tokens import formats
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.mark.parametrize(
     ("number", "said"),

@@ -14,6 +14,8 @@ import yaml
 from .processes import wait_until
 from .snippets import snippet
 
+pytestmark = pytest.mark.any_database
+
 COMMAND = ["python", "manage.py", "cleanup_tokens", "--if-due"]
 
 # Stands for the interpreter: writes down what it was given.
