@@ -38,9 +38,9 @@ _left_to_caller: ContextVar[object] = ContextVar("left_to_caller", default=None)
 def caller_asks_about(subject: object) -> Iterator[None]:
     """Let the caller ask the blacklist about ``subject``, in a query that it makes anyway.
 
-    Whoever verifies ``subject`` in this context does not ask; everything else is asked about as
-    always. ``subject`` is the text of a token, by identity, or an authentication: then it is the
-    token that this authentication finds in the request.
+    Code that verifies ``subject`` in this context does not ask; all other tokens are asked about
+    as always. ``subject`` is the text of a token (this very object), or an authentication, which
+    stands for the token that it finds in the request.
     """
     reset = _left_to_caller.set(subject)
     try:

@@ -125,8 +125,8 @@ class TokenSession(models.Model):
 class CleanupRun(models.Model):
     """One run of the cleanup: lease, heartbeat and history in one. Written by ``cleanup`` only.
 
-    Only the running row fills ``slot``; that it is unique lets one run at a time, whatever the
-    number of hosts.
+    Only the running row fills the unique ``slot``, so one run is active at a time, however many
+    hosts there are.
     """
 
     class Outcome(models.TextChoices):

@@ -88,8 +88,8 @@ def _swap(session: TokenSession, jti: str, *, using: str, **values: Any) -> bool
 def _reread(session: TokenSession, *, using: str) -> TokenSession:
     """Return the row as it is now; raise TokenRevoked if it is gone.
 
-    In a caller's transaction at REPEATABLE READ a plain read would show MariaDB's old snapshot,
-    where the winner of the race has not been yet, and its loser would look like a thief.
+    In a caller's transaction at REPEATABLE READ, a plain read on MariaDB would show the state from
+    before the winner of the race committed, and the loser would look like a thief.
     """
     rows = TokenSession.objects.using(using).filter(sid=session.sid)
     if transaction.get_connection(using).in_atomic_block:
@@ -101,9 +101,9 @@ def _reread(session: TokenSession, *, using: str) -> TokenSession:
 
 
 def _graceful(session: TokenSession, claims: Claims) -> Successor | None:
-    """Return the successor of the token that was rotated last, if that was a moment ago.
+    """Return the successor of the previous refresh token, within TOKENS_ROTATION_GRACE.
 
-    ``rotated_at`` is set once, by the client that won, so the window never renews itself.
+    Only the client that won sets ``rotated_at``, so the grace period never renews itself.
     """
     rotated_at = session.rotated_at
     if session.previous_jti != claims.jti or rotated_at is None:
@@ -114,6 +114,6 @@ def _graceful(session: TokenSession, claims: Claims) -> Successor | None:
 
 
 def _moved(session: TokenSession) -> dict[str, Any]:
-    """Return what is new about where the session is used; usually nothing."""
+    """Return the columns that change because the session is used elsewhere; usually none."""
     metadata = origin.metadata()
     return {name: value for name, value in metadata.items() if getattr(session, name) != value}
