@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import DjangoDbBlocker
 from rest_framework.test import APIClient
 
+from tokens import retry
+
 from .emptying import replace_flush
 
 # A shared machine may be slow; that is no finding.
@@ -23,6 +26,11 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("shared")
 
 PASSWORD = "correct horse battery staple"
+
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 NOT_STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "SET ")
 
@@ -65,6 +73,17 @@ def cached_health() -> Iterator[None]:
     cache.clear()
 
 
+@pytest.fixture(params=[False, True], ids=["", "ATOMIC_REQUESTS"])
+def atomic_requests(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", request.param)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again as often as always, but at once."""
+    monkeypatch.setattr(retry, "WAITS", (0,) * len(retry.WAITS))
+
+
 @pytest.fixture
 def make_user(db: None) -> Callable[..., AbstractUser]:
     def make(username: str = "ada", **fields: Any) -> AbstractUser:
@@ -101,6 +120,18 @@ class Login:
 
     def logout(self) -> Any:
         return self.api.post("/api/logout/", {"refresh": self.refresh_token})
+
+
+def bearer(token: object) -> dict[str, Any]:
+    return {"HTTP_AUTHORIZATION": f"Bearer {token}"}
+
+
+def dead(login: Login) -> bool:
+    return bool(login.me().status_code == login.refresh().status_code == 401)
+
+
+def alive(login: Login) -> bool:
+    return bool(login.me().status_code == login.refresh().status_code == 200)
 
 
 @pytest.fixture

@@ -19,23 +19,21 @@ from django.db.models.signals import post_delete
 
 from project.settings import BASE_DIR
 from tests.deleting import replace_batches
-from tokens import cleanup, clock, retry, signals
+from tokens import cleanup, clock, signals
 from tokens.cleanup import CleanupReport, lease
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.schedule.crontab import job as crontab
 
 from .expiring import LONG_AGO, add_entries, add_run, add_sessions
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("no_waiting"),
+]
 
 # What every record has that the logging module makes.
 PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 REPORT = {field.name for field in fields(CleanupReport)}
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "WAITS", (0,))
 
 
 @pytest.fixture
@@ -91,15 +89,18 @@ def test_a_run_that_stops_early_tells_why(log: Any) -> None:
 def test_a_run_that_fails_tells_the_attempts_and_the_error(log: Any) -> None:
     add_entries(3)
     cleanup.run()
-    assert events(log) == ["cleanup_started", "retry", "cleanup_failed"]
-    _, attempt, end = told(log)
-    assert attempt == {
-        "event": "retry",
-        "using": "default",
-        "attempt": 1,
-        "wait": 0,
-        "error": "OperationalError: disk full",
-    }
+    assert events(log) == ["cleanup_started", "retry", "retry", "retry", "cleanup_failed"]
+    _, *attempts, end = told(log)
+    assert attempts == [
+        {
+            "event": "retry",
+            "using": "default",
+            "attempt": attempt,
+            "wait": 0,
+            "error": "OperationalError: disk full",
+        }
+        for attempt in (1, 2, 3)
+    ]
     assert (end["outcome"], end["error"]) == ("failed", "OperationalError: disk full")
 
 

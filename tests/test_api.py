@@ -17,11 +17,14 @@ from tokens.api.serializers import TokenObtainPairSerializer
 from tokens.jwt import AccessToken, RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
 
-from .conftest import PASSWORD, Login
+from .conftest import PASSWORD, Login, bearer
 from .forge import JTI, USER_ID, sign, signed
 from .threads import at_once
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("atomic_requests"),
+]
 
 ENDPOINTS = {
     "/api/token/refresh/": "refresh",
@@ -31,18 +34,9 @@ ENDPOINTS = {
 }
 
 
-@pytest.fixture(autouse=True, params=[False, True], ids=["", "ATOMIC_REQUESTS"])
-def atomic_requests(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", request.param)
-
-
 @pytest.fixture
 def ada(user: AbstractUser) -> Login:
     return Login(user)
-
-
-def bearer(token: object) -> dict[str, Any]:
-    return {"HTTP_AUTHORIZATION": f"Bearer {token}"}
 
 
 def rows() -> int:

@@ -14,11 +14,10 @@ from tokens import cleanup, clock
 from tokens.cleanup import batches
 from tokens.models import BlacklistEntry, TokenSession
 
+from .conftest import DAY
 from .expiring import add_entries, add_sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-DAY = timedelta(days=1)
 
 
 def test_the_oldest_go_first() -> None:

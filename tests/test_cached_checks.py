@@ -8,9 +8,9 @@ from django.db import connections
 
 from tokens.checks.cached import check_cached
 
-pytestmark = pytest.mark.any_database
+from .conftest import SECOND
 
-SECOND = timedelta(seconds=1)
+pytestmark = pytest.mark.any_database
 
 
 class ReadsAReplica:

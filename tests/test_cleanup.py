@@ -18,7 +18,7 @@ from django.db import (
 
 from tests import deleting
 from tests.deleting import replace_batches
-from tokens import cleanup, clock, retry
+from tokens import cleanup, clock
 from tokens.cleanup import backlog, lease
 from tokens.cleanup.backlog import cutoff_at
 from tokens.cleanup.limits import Limits
@@ -28,19 +28,13 @@ from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.querysets import RunQuerySet
 from tokens.signals import cleanup_failed, cleanup_finished
 
+from .conftest import DAY, HOUR, MINUTE
 from .expiring import IN_A_WHILE, LONG_AGO, add_entries, add_run, add_sessions
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "WAITS", (0, 0, 0))
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("no_waiting"),
+]
 
 
 def clean_up(

@@ -22,12 +22,12 @@ from tokens.management.commands import cleanup_tokens
 from tokens.models import BlacklistEntry, CleanupRun
 
 from . import calling
+from .conftest import HOUR
 from .expiring import IN_A_WHILE, add_entries, add_run, add_sessions
 from .processes import command, environment, manage, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-HOUR = timedelta(hours=1)
 
 call = partial(calling.call, "cleanup_tokens")
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tokens.cleanup import work
 from tokens.models import BlacklistEntry, CleanupRun
 from tokens.signals import cleanup_failed
 
+from .conftest import DAY
 from .expiring import add_entries, add_run
 from .processes import command, environment
 
@@ -35,7 +35,6 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-DAY = timedelta(days=1)
 PROCESSES = 8
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "20"))
 

@@ -20,12 +20,12 @@ from tokens import cleanup, retry
 from tokens.models import BlacklistEntry, CleanupRun
 from tokens.schedule import periodic
 
+from .conftest import HOUR
 from .expiring import add_entries, add_run
 from .processes import command, environment, manage, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-HOUR = timedelta(hours=1)
 STARTED = "Cleaning up every 2 hours. Stop with Ctrl-C.\n"
 
 

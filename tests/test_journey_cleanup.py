@@ -19,11 +19,10 @@ from tokens.schedule import periodic
 from tokens.schedule.lifespan import CleanupLifespan
 
 from .asgi import Server, serving, until
+from .conftest import DAY
 from .expiring import IN_A_WHILE, add_entries, add_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-DAY = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)

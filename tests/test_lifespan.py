@@ -17,10 +17,10 @@ from tokens.schedule import lifespan
 from tokens.schedule.lifespan import CleanupLifespan
 
 from .asgi import Server, until
+from .conftest import HOUR
 
 pytestmark = pytest.mark.any_database
 
-HOUR = timedelta(hours=1)
 
 COMPLETE = {"type": "lifespan.startup.complete"}
 ENDED = {"type": "lifespan.shutdown.complete"}

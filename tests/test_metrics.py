@@ -23,13 +23,11 @@ from tokens.metrics import ChecksCollector, CleanupCollector, write_textfile
 from tokens.models import BlacklistEntry, CleanupRun
 from tokens.schedule import periodic
 
+from .conftest import DAY, HOUR
 from .expiring import add_entries, add_run, add_sessions
 from .processes import manage
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 
 
 def parsed(text: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
-from django.db import connection, connections
+from django.db import connections
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
 
 from tokens import signals
@@ -28,6 +28,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.xdist_group("many at once"),
     pytest.mark.slow,
+    pytest.mark.usefixtures("atomic_requests"),
 ]
 
 User: Any = get_user_model()
@@ -37,11 +38,6 @@ THREADS = [8, 20, 100] if ROUNDS >= 100 else [8, 20]
 
 # A database server lets so many in; the other threads wait at the door.
 DOOR = threading.BoundedSemaphore(60)
-
-
-@pytest.fixture(autouse=True, params=[False, True], ids=["", "ATOMIC_REQUESTS"])
-def atomic_requests(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", request.param)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from tokens.management.commands import revoke_tokens
 from tokens.models import BlacklistEntry, TokenSession
 
 from . import calling
-from .conftest import Login
+from .conftest import Login, alive, dead
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,14 +59,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr("builtins.input", read)
 
     return answer
-
-
-def dead(login: Any) -> Any:
-    return login.me().status_code == login.refresh().status_code == 401
-
-
-def alive(login: Any) -> Any:
-    return login.me().status_code == login.refresh().status_code == 200
 
 
 # Of a user

@@ -18,28 +18,14 @@ from tokens.jwt import AccessToken, RefreshToken
 from tokens.keys import new_sid
 from tokens.models import BlacklistEntry, TokenSession
 
-from .conftest import PASSWORD, Login
+from .conftest import PASSWORD, Login, alive, bearer, dead
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("atomic_requests"),
+]
 
 User: Any = get_user_model()
-
-
-@pytest.fixture(autouse=True, params=[False, True], ids=["", "ATOMIC_REQUESTS"])
-def atomic_requests(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", request.param)
-
-
-def bearer(token: object) -> dict[str, Any]:
-    return {"HTTP_AUTHORIZATION": f"Bearer {token}"}
-
-
-def dead(login: Login) -> bool:
-    return login.me().status_code == 401 and login.refresh().status_code == 401
-
-
-def alive(login: Login) -> bool:
-    return login.me().status_code == 200 and login.refresh().status_code == 200
 
 
 def test_logging_out_everywhere_ends_every_login_of_this_user_only(
