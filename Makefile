@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 export DEBUG ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-fast coverage lint bench wheel clean
+.PHONY: help install demo run test test-fast test-long coverage lint bench wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ test: install  ## Run the tests on SQLite and on each database server that answe
 
 test-fast: install  ## Run the tests that start no process and wait for nothing, on SQLite only
 	$(RUN) -m pytest -q -n auto --dist loadgroup -m "not slow and not cron" $(ARGS)
+
+test-long: install  ## Run the proofs of races and snapshots at full length, which takes hours
+	RACE_ROUNDS=1000 SNAPSHOT_CHECKS=1000000 SNAPSHOT_MILLION=1 $(RUN) -m tests.databases --timeout=0 \
+		tests/test_races.py tests/test_cleanup_faults.py tests/test_snapshot_history.py $(ARGS)
 
 coverage: install  ## Run the tests as `make test` does, and count what they reach
 	COVERAGE=1 $(RUN) -m tests.databases $(ARGS)
