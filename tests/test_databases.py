@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -30,7 +31,8 @@ from tokens.databases import UnsupportedDatabase
 from tokens.databases.mysql import MySQL
 from tokens.databases.postgresql import PostgreSQL
 from tokens.databases.sqlite import SQLite
-from tokens.jwt import RefreshToken
+from tokens.jwt import AccessToken, RefreshToken
+from tokens.keys import new_sid
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 
 from .conftest import PASSWORD
@@ -140,7 +142,6 @@ ENTRY_POINTS: dict[str, Callable[[Any], object]] = {
     "preview": lambda _user: cleanup.preview(),
     "status": lambda _user: cleanup.status(),
     "clock": lambda _user: clock.database_now("default"),
-    "obstacle": lambda _user: snapshot.obstacle(connections["default"]),
     "search": lambda user: users_named(user.username[:2]),
 }
 
@@ -164,6 +165,17 @@ def test_a_login_answers_503(
     assert answer.status_code == 503
     assert answer.json()["code"] == "service_unavailable"
     assert unsupported in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cached_checks_leave_the_question_to_the_database(
+    user: AbstractUser, unsupported: str, settings: Any
+) -> None:
+    claims = replace(AccessToken.for_user(user).claims, sid=new_sid())
+    snapshot.reset()
+    settings.TOKENS_CHECK_MAX_AGE = timedelta(seconds=5)
+    assert unsupported in (snapshot.obstacle(connections["default"]) or "")
+    assert snapshot.refuses(claims, using="default") is None
 
 
 @pytest.mark.django_db(transaction=True)

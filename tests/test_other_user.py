@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 SUITE = [
     "test_api",
     "test_authentication",
-    "test_everybody",
+    "test_mass_logout",
     "test_jwt",
     "test_races",
     "test_session_endings",

@@ -185,7 +185,7 @@ def test_a_scheduler_with_a_snippet_is_answered_by_its_page(name: str) -> None:
     assert refused(print_schedule=name) == (
         2,
         "--print-schedule prints crontab, cron.d, systemd, windows."
-        f" For {name}, copy the snippet in {page}.",
+        f" The documentation has a snippet for {name}: {page}",
     )
     assert (BASE_DIR / page).exists()
 

@@ -416,5 +416,5 @@ def test_on_a_terminal_it_asks_and_goes_on(tmp_path: Path) -> None:
         "Ended 0 sessions; the tokens issued to 0 users until now are refused.\n",
     )
     assert done.stderr == (
-        "This ends 0 sessions and refuses all tokens of 0 users. Type yes to go on: "
+        "This ends 0 sessions and refuses all tokens of 0 users. Type yes to continue: "
     )

@@ -1,9 +1,9 @@
 """Revoke tokens and ask about them: the only writer of blacklist entries.
 
-State only ever goes from live to revoked, but for an administrator's explicit act (``unrevoke``).
-Revoking twice is a no-op with the same answer, and a question never writes. Everything happens on
-the database that ``router.db_for_write`` names for the blacklist, so that no lagging replica
-answers for it.
+(The cleanup removes expired ones.) Tokens only go from live to revoked, except by an
+administrator's explicit act (``unrevoke``). Revoking twice is a no-op with the same answer, and a
+question never writes. All statements use the database that ``router.db_for_write`` names for the
+blacklist, so no lagging replica answers for it.
 """
 
 import logging
@@ -62,10 +62,10 @@ def revoke_session(
     reason: str = Reason.REVOKED,
     using: str | None = None,
 ) -> tuple[BlacklistEntry, bool]:
-    """Refuse every token of the session ``sid``, the last of which ends at ``expires_at``.
+    """Refuse every token of the session ``sid``; ``expires_at`` is the end of the last of them.
 
-    Returns the entry and whether it is new. The session's row is the business of
-    ``sessions.end``, which calls this.
+    Returns the entry and whether it is new. ``sessions.end`` calls this and deletes the session's
+    row.
     """
     entry = entries.of_session(
         sid, issuer=issuer, user_pk=user_pk, reason=reason, expires_at=expires_at
@@ -126,7 +126,7 @@ def revoke_users(
     by_key = {entry.key: entry for entry in made}
     table = BlacklistEntry.objects.using(using or database())
     rows = table.filter(key__in=by_key)
-    # The write first: on SQLite reading first would spoil this transaction's turn to write.
+    # Write first: on SQLite, a transaction that reads first may not be allowed to write.
     rows.filter(issued_before__lt=now).update(issued_before=now)
     known = set(rows.values_list("key", flat=True))
     table.bulk_create(entry for key, entry in by_key.items() if key not in known)
@@ -135,7 +135,7 @@ def revoke_users(
 def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None:
     """Remove entries, so that the tokens they refuse are accepted again, on behalf of ``by``.
 
-    For an administrator's explicit act only; whether ``by`` may do it is for the caller to ask.
+    For an administrator's explicit act only. The caller checks whether ``by`` may do it.
     """
     using = database()
     for entry in entries:
@@ -157,9 +157,9 @@ def unrevoke(entries: Iterable[BlacklistEntry], *, by: AbstractBaseUser) -> None
 
 
 def use_up(claims: Claims, *, user: Any = None, using: str | None = None) -> None:
-    """Use up a token that may be used once; raise TokenRevoked if somebody else did.
+    """Use up a token that works once; raise TokenRevoked if another caller was faster.
 
-    The insert is the decision: of any number of callers the unique key lets one through.
+    The insert decides: the unique key lets one caller through, however many try.
     """
     _, created = revoke_token(claims, user=user, reason=Reason.ROTATED, using=using)
     if not created:

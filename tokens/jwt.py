@@ -95,7 +95,8 @@ class RevocableToken(base.Token):
     def claims(self) -> Claims:
         """The claims that revocation uses. Raises TokenError if one is malformed.
 
-        They are read once, and again only after the payload has changed.
+        They are read once, and again only after the payload has changed. A setting that changes
+        meanwhile does not count.
         """
         if self._read is None or self._read[0] != self.payload:
             with simplejwt_errors():

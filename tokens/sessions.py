@@ -1,5 +1,7 @@
 """Start, rotate and end sessions: the only writer of session rows, with ``rotation``.
 
+(The cleanup removes expired ones.)
+
 A session is one login. Its row names the one refresh token that may be used next, and rotation
 is a compare-and-swap on that name: the database lets one client through.
 """

@@ -31,10 +31,15 @@ class ChecksBlacklist(base.JWTAuthentication):
     """
 
     def authenticate(self, request: Request) -> Any:
-        if getattr(self.get_user, "__func__", None) not in _ASKING:
+        if not self._get_user_asks():
             return super().authenticate(request)
         with caller_asks_about(self):
             return super().authenticate(request)
+
+    def _get_user_asks(self) -> bool:
+        """Return whether ``get_user`` is one of ours, which ask the blacklist."""
+        ours = (JWTAuthentication.get_user, JWTStatelessUserAuthentication.get_user)
+        return getattr(self.get_user, "__func__", None) in ours
 
     def get_validated_token(self, raw_token: bytes) -> Token:
         if len(raw_token) > MAX_TOKEN_BYTES:
@@ -105,6 +110,3 @@ class JWTStatelessUserAuthentication(ChecksBlacklist, base.JWTStatelessUserAuthe
     def get_user(self, validated_token: Token) -> Any:
         self.check(self.claims(validated_token))
         return super().get_user(validated_token)
-
-
-_ASKING = (JWTAuthentication.get_user, JWTStatelessUserAuthentication.get_user)

@@ -185,7 +185,7 @@ def _lock() -> Iterator[CheckMessage]:
     if crontab.setting("LOCK_JOBS", ""):
         yield checks.Warning(
             "CRONTAB_LOCK_JOBS is on. Its lock is a file that any user of the host can hold. While"
-            " somebody holds it, the job is skipped with exit code 0.",
+            " it is held, the job is skipped with exit code 0.",
             hint="Remove it: the cleanup has its own lock, which works across hosts.",
             id="tokens.W028",
         )

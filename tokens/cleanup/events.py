@@ -43,8 +43,8 @@ def skipped(report: CleanupReport, *, using: str) -> None:
 def slow(report: CleanupReport, *, using: str, tables: list[str]) -> None:
     """Tell why the run takes longer than it could."""
     logger.info(
-        "Token cleanup loads each row of: %s. Somebody listens to Django's delete signals, another"
-        " model points there, or the database is unknown",
+        "Token cleanup loads each row of: %s. A receiver listens to Django's delete signals, or"
+        " another model points there",
         ", ".join(tables),
         extra=_fields("cleanup_slow_path", report, using) | {"tables": tables},
     )

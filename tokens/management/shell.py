@@ -89,7 +89,7 @@ def confirm(command: BaseCommand, question: str) -> None:
             f"{question} Nobody can be asked here, so nothing was changed: add --no-input.",
             returncode=USAGE,
         )
-    command.stderr.write(f"{question} Type yes to go on: ", ending="", style_func=str)
+    command.stderr.write(f"{question} Type yes to continue: ", ending="", style_func=str)
     command.stderr.flush()
     try:
         said = input()

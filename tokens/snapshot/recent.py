@@ -1,7 +1,8 @@
 """Reading the recent entries, which the snapshot of cached checks is made of.
 
-There is no watermark. Ids and moments are drawn before a transaction commits, so whoever goes on
-from the last row seen misses what commits late. The recent entries are read again from the start.
+There is no watermark. Ids and moments are drawn before a transaction commits, so a reader
+that continues from the last row it saw misses late commits. The recent entries are read again from
+the start.
 """
 
 import uuid
@@ -9,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connections
@@ -20,8 +21,6 @@ from .. import clock, databases
 from ..keys import fingerprint
 from ..models import BlacklistEntry
 from .limits import LIMITS, Limits
-
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def _one_state(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
             try:
                 cursor.execute("ROLLBACK")
             except BaseException:
-                connection.close()  # nobody must go on in this transaction
+                connection.close()  # nothing may run in this transaction
                 raise
 
 
@@ -101,10 +100,9 @@ def _aware(value: Any) -> datetime:
 
 
 def obstacle(connection: BaseDatabaseWrapper) -> str | None:
-    """Return why this database can have no snapshot, or None if it can. Asks nothing.
-
-    Raises databases.UnsupportedDatabase.
-    """
+    """Return why this database can have no snapshot, or None if it can. Asks nothing."""
+    if not databases.supports(connection):
+        return str(databases.UnsupportedDatabase(connection))
     database = databases.of(connection)
     if database.is_in_memory():
         return "it is in memory, where no second connection can read"

@@ -20,7 +20,8 @@ def say(command: BaseCommand, options: dict[str, Any]) -> None:
     name = options["print_schedule"]
     if name in PAGES:
         raise CommandError(
-            f"--print-schedule prints {NAMES}. For {name}, copy the snippet in {PAGES[name]}.",
+            f"--print-schedule prints {NAMES}. The documentation has a snippet for {name}:"
+            f" {PAGES[name]}",
             returncode=USAGE,
         )
     if name not in PIECES:
