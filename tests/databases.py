@@ -96,7 +96,7 @@ class Run:
         ) as child:
             for line in child.stdout or ():
                 print(f"{self.name:<10} | {line}", end="", flush=True)
-                if closing := re.fullmatch(r"=+ (.+ in [\d.]+s.*?) =+\n", line):
+                if closing := re.fullmatch(r"(?:=+ )?(\d+ .+ in [\d.]+s.*?)(?: =+)?\n", line):
                     self.closing = closing[1]
         self.code = child.returncode
 
@@ -139,10 +139,10 @@ def main(arguments: list[str]) -> int:
         failed |= not (coverage("combine", "--quiet") and coverage("report"))
     print(f"\nAll in {monotonic() - began:.0f} s, with", *arguments)
     for run in runs:
-        print(f"{run.name:<10} | {'FAILED' if run.failed else 'passed'}: {run.closing}")
+        print(f"{run.name}: {'FAILED' if run.failed else 'passed'}\n===== {run.closing} =====")
     for name in missing:
         failed |= (required := os.environ.get("REQUIRE_DATABASES") == "1")
-        print(f"{name:<10} | {'FAILED' if required else 'not run'}: no server answers")
+        print(f"{name}: {'FAILED' if required else 'not run'}, no server answers")
     return failed
 
 
