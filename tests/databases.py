@@ -72,7 +72,8 @@ class Run:
     def command(self) -> list[str]:
         program = ["coverage", "run", "-m", "pytest"] if COVERAGE else ["pytest"]
         once = [] if self.name == "SQLite" else ["--skip-any-database"]
-        return [sys.executable, "-m", *program, *once, *self.arguments]
+        # Unbuffered, or the terminal would show nothing for minutes.
+        return [sys.executable, "-u", "-m", *program, *once, *self.arguments]
 
     @property
     def failed(self) -> bool:
