@@ -100,15 +100,7 @@ def check(site: Site, login: Login, times: int = 24) -> set[int]:
         return set(pool.map(use, range(times)))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "gunicorn --preload",
-        "gunicorn with gevent",
-        "uvicorn",
-        pytest.param("runserver", marks=pytest.mark.any_database),
-    ],
-)
+@pytest.mark.parametrize("name", SERVERS)
 def test_every_process_of_a_server_refuses_in_time_what_one_has_revoked(
     name: str, user: AbstractUser, tmp_path: Path
 ) -> None:

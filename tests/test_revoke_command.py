@@ -392,7 +392,6 @@ def test_the_process_exits_with_the_code_and_one_line(
     assert re.fullmatch(says, done.stderr), done.stderr
 
 
-@pytest.mark.any_database
 @pytest.mark.slow
 def test_on_a_terminal_it_asks_and_goes_on(tmp_path: Path) -> None:
     environment = os.environ | {

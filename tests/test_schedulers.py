@@ -27,11 +27,7 @@ from .expiring import add_entries, add_run
 from .processes import command, environment, wait_until
 from .snippets import snippet
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.any_database,
-    pytest.mark.slow,
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 NOWHERE = "sqlite:////no/such/directory/db.sqlite3"
 ANSWER = {"outcome": "succeeded", "skipped": None, "stopped": None, "removed": 2}

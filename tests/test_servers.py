@@ -31,16 +31,6 @@ SERVERS = {
     "gunicorn's own": "-m gunicorn --no-control-socket --workers {workers}"
     " --bind 127.0.0.1:{port} --worker-class asgi {app}",
 }
-# Those that differ in nothing that a database sees are asked on one database only.
-EACH_SERVER = pytest.mark.parametrize(
-    "name",
-    [
-        "uvicorn",
-        "gunicorn",
-        pytest.param("hypercorn", marks=pytest.mark.any_database),
-        pytest.param("gunicorn's own", marks=pytest.mark.any_database),
-    ],
-)
 # Hypercorn 0.18 waits for the first worker that stops, and kills the others.
 WORKERS = {"uvicorn": 3, "hypercorn": 2, "gunicorn": 2, "gunicorn's own": 2}
 
@@ -111,7 +101,7 @@ def count(text: Any, log: Any) -> Any:
     return sum(text in line for line in log.splitlines())
 
 
-@EACH_SERVER
+@pytest.mark.parametrize("name", SERVERS)
 def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve: Any, name: Any) -> None:
     add_entries(2_500)
     add_entries(5, ends=IN_A_WHILE)
@@ -132,7 +122,7 @@ def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve: Any, 
     assert "Traceback" not in server.log
 
 
-@EACH_SERVER
+@pytest.mark.parametrize("name", SERVERS)
 def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(
     serve: Any, name: Any
 ) -> None:
