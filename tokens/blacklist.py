@@ -76,7 +76,7 @@ def revoke_session(
 def revoke_sessions(
     rows: SessionQuerySet, *, reason: str, using: str | None = None, sids: Sequence[UUID] = ()
 ) -> None:
-    """Refuse every token of all these sessions: one statement, whatever their number.
+    """Refuse every token of all these sessions, in one statement, however many they are.
 
     An entry lasts as long as the newest refresh token, and an access token made this moment.
     ``sessions.end_many`` calls this and deletes the rows, and says what ``sids`` are.

@@ -1,4 +1,4 @@
-"""What a run of the cleanup did, for everybody who wants to know."""
+"""What a run of the cleanup did."""
 
 from dataclasses import dataclass
 from datetime import datetime

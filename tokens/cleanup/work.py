@@ -1,8 +1,8 @@
 """Remove what has expired: the one function that every command, schedule and button calls.
 
-Only one run is at work at a time (see ``lease``). It deletes in small batches, each a transaction
-of its own, so that it holds no lock for long, keeps what it has done when it is killed, and needs
-the same memory for ten rows and ten million.
+Only one run is active at a time (see ``lease``). It deletes in small batches, each a transaction of
+its own. So it holds no lock for long, keeps what it has done if it is killed, and needs the same
+memory for ten rows and ten million.
 """
 
 import threading
