@@ -633,8 +633,9 @@ def test_users_may_have_a_uuid_for_a_key_and_an_address_for_a_name() -> None:
 
 
 def test_entries_in_force_for_good_are_a_choice_of_their_own(
-    admin_client: Any, user: AbstractUser
+    admin_client: Any, user: AbstractUser, settings: Any
 ) -> None:
+    settings.TOKENS_LONGEST_LIFETIME = None
     sessions.end_all(user)
     blacklist.revoke_session(new_sid(), issuer="", expires_at=clock.now() + timedelta(days=1))
     url = "/admin/tokens/blacklistentry/"

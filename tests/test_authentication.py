@@ -56,7 +56,7 @@ def test_one_statement_answers_whatever_the_token_classes(
 
 @pytest.mark.parametrize("authentication", CLASSES)
 @pytest.mark.parametrize(
-    "claims", [{"exp": 1e300}, {"jti": 5}, {"sid": []}, {"user_id": ...}, {"user_id": {}}], ids=str
+    "claims", [{"exp": 1e300}, {"jti": 5}, {"iat": []}, {"user_id": ...}, {"user_id": {}}], ids=str
 )
 @pytest.mark.usefixtures("token_classes")
 def test_odd_claims_are_401_whatever_the_token_classes(
@@ -240,7 +240,7 @@ def test_a_mixin_that_finds_the_token_elsewhere_costs_one_statement(
 
 def test_a_token_with_an_odd_claim_names_no_user() -> None:
     token = AccessToken()
-    token[USER_ID], token["sid"] = "1", []
+    token[USER_ID], token["iat"] = "1", []
     for authentication in CLASSES:
         with pytest.raises(APIException) as refusal:
             authentication().get_user(token)

@@ -42,6 +42,14 @@ def claims(user: AbstractUser) -> Claims:
     return RefreshToken.for_user(user).claims
 
 
+def accepts(claims: Claims) -> bool:
+    try:
+        sessions.accepting(claims)
+    except TokenRevoked:
+        return False
+    return True
+
+
 def outlive_grace() -> None:
     past = clock.now() - timedelta(seconds=11)
     TokenSession.objects.update(rotated_at=past)
@@ -137,10 +145,10 @@ def test_an_entry_by_itself_refuses_the_refresh(claims: Claims) -> None:
 def test_a_refresh_token_is_refused_without_its_row_whatever_the_blacklist_says(
     claims: Claims,
 ) -> None:
-    assert sessions.accepts(claims)
+    assert accepts(claims)
     TokenSession.objects.all().delete()
     assert not BlacklistEntry.objects.exists()
-    assert not sessions.accepts(claims)
+    assert not accepts(claims)
     with pytest.raises(TokenRevoked):
         sessions.find(claims)
 
@@ -150,11 +158,11 @@ def test_accepting_is_a_question_of_one_statement_that_changes_nothing(
 ) -> None:
     newest = heir(claims, rotate(claims))
     with statements() as asked:
-        assert sessions.accepts(claims)
+        assert accepts(claims)
     assert len(asked) == 1
     outlive_grace()
-    assert not sessions.accepts(claims)
-    assert sessions.accepts(newest)
+    assert not accepts(claims)
+    assert accepts(newest)
     assert not BlacklistEntry.objects.exists()
 
 
@@ -184,7 +192,7 @@ def test_a_rotated_secret_key_ends_no_session(claims: Claims, settings: Any) -> 
 
 def test_a_session_ends_with_its_user(user: AbstractUser, claims: Claims) -> None:
     user.delete()
-    assert not sessions.accepts(claims)
+    assert not accepts(claims)
 
 
 def test_metadata_is_kept_unless_switched_off(user: AbstractUser, settings: Any) -> None:
@@ -260,6 +268,6 @@ def test_a_refresh_that_races_with_logout_leaves_no_survivor(user: AbstractUser)
 
         for survivor in each_at_once([refresh, refresh, log_out, refresh]):
             if survivor is not None:
-                assert not sessions.accepts(survivor)
+                assert not accepts(survivor)
                 assert blacklist.is_revoked(survivor)
     assert not TokenSession.objects.exists()

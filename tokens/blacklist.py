@@ -17,12 +17,15 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
+from django.db.models import DateTimeField, Exists, OuterRef, Value
+from django.db.models.functions import Greatest
 
 from . import clock, databases, entries, snapshot, users
 from .claims import Claims
+from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
 from .keys import fingerprint
-from .models import BlacklistEntry
+from .models import BlacklistEntry, TokenSession
 from .querysets import BlacklistQuerySet, SessionQuerySet
 from .refusal import Refused
 
@@ -106,9 +109,8 @@ def revoke_user(
 ) -> tuple[BlacklistEntry, bool]:
     """Refuse the tokens without ``sid`` of a user that were issued until now.
 
-    Returns the entry and whether it is new. ``user_id`` is as tokens spell it. Nothing tells how
-    long such a token lives (a project may have lengthened it), so these entries, one a user,
-    never expire.
+    Returns the entry and whether it is new. ``user_id`` is as tokens spell it. The entry expires
+    with the last such token, after TOKENS_LONGEST_LIFETIME.
     """
     entry = entries.of_user(pk, user_id, before=clock.now(), reason=reason)
     return _write(entry, using or database())
@@ -127,7 +129,9 @@ def revoke_users(
     table = BlacklistEntry.objects.using(using or database())
     rows = table.filter(key__in=by_key)
     # Write first: on SQLite, a transaction that reads first may not be allowed to write.
-    rows.filter(issued_before__lt=now).update(issued_before=now)
+    rows.filter(issued_before__lt=now).update(
+        issued_before=now, expires_at=Greatest("expires_at", entries.end_for_user(now))
+    )
     known = set(rows.values_list("key", flat=True))
     table.bulk_create(entry for key, entry in by_key.items() if key not in known)
 
@@ -206,6 +210,10 @@ def user_of(claims: Claims) -> AbstractBaseUser:
     together = known is None and rows.db == using
     if together:
         rows = rows.annotate(refused_token=Refused(claims))
+    if rows.db == using and claims.sid is not None and not field.primary_key:
+        # A name or an address may have passed from the session's user to somebody else.
+        session = TokenSession.objects.filter(sid=UUID(claims.sid))
+        rows = rows.exclude(Exists(session.exclude(user_id=OuterRef("pk"))))
     try:
         user: Any = rows.get(**{field.name: value})
     except ObjectDoesNotExist:
@@ -276,7 +284,11 @@ def _extend(entry: BlacklistEntry, revocation: snapshot.Revocation) -> Blacklist
 def _move_up(entries: BlacklistQuerySet) -> None:
     """Give entries that were committed long after they were made the present moment.
 
-    The snapshots of other processes hold what was made recently.
+    The snapshots of other processes hold what was made recently, and until the commit a session
+    gave out access tokens, which an entry must outlive.
     """
     now = clock.now()
-    entries.filter(created_at__lt=now).update(created_at=now)
+    late = entries.filter(created_at__lt=now)
+    until = Value(now + simplejwt.ACCESS_TOKEN_LIFETIME, DateTimeField())
+    late.filter(scope=BlacklistEntry.Scope.SESSION).update(expires_at=Greatest("expires_at", until))
+    late.update(created_at=now)

@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from . import clock
-from .conf import simplejwt
+from .conf import SESSION_CLAIM, conf, simplejwt
 from .exceptions import TokenMalformed
-from .keys import session_uuid
+from .keys import is_sid
 
-SID_CLAIM = "sid"
 REFRESH = "refresh"  # the type of a refresh token, the only one whose session is always asked
 
 _LAST_SECOND = 253402300799  # of the year 9999; Python knows no later moment
@@ -30,6 +29,8 @@ class HasPayload(Protocol):
 @dataclass(frozen=True, slots=True)
 class Claims:
     """The claims that decide whether a token is revoked.
+
+    ``sid`` is the id of a session of ours, or None.
 
     ``expires_at`` is the last moment at which this token, or one refreshed from it under the same
     id, could be accepted; the verifier's leeway comes on top. ``needs_session`` is true of an
@@ -53,7 +54,7 @@ class Claims:
         Raises TokenMalformed if a claim is missing, or has a value that it can't have.
         """
         payload = token.payload
-        sid = _text(payload, SID_CLAIM) if SID_CLAIM in payload else None
+        sid = sid_in(payload)
         issued_at = clock.from_epoch(math.floor(_seconds(payload, "iat", default=0)))
         expires_at = _expires_at(token)
         return cls(
@@ -64,10 +65,31 @@ class Claims:
             issued_at=issued_at,
             expires_at=expires_at,
             needs_session=sid is not None
-            and session_uuid(sid) is not None
             and payload.get(simplejwt.TOKEN_TYPE_CLAIM) != REFRESH
             and expires_at - issued_at > simplejwt.ACCESS_TOKEN_LIFETIME,
         )
+
+    @property
+    def lives_too_long(self) -> bool:
+        """Whether a token without a session claims to outlive the entry that refuses its user's.
+
+        So does a token without ``iat``: nothing tells how old it is.
+        """
+        limit = conf.TOKENS_LONGEST_LIFETIME
+        return limit is not None and self.sid is None and self.expires_at - self.issued_at > limit
+
+
+def sid_in(payload: Mapping[str, Any]) -> str | None:
+    """Return the id of our session in a payload, or None.
+
+    Any other value of TOKENS_SESSION_CLAIM belongs to the project or to another issuer, and counts
+    as none. An id of ours in the claim "sid" always counts, so that renaming the claim revives no
+    token.
+    """
+    value = payload.get(conf.TOKENS_SESSION_CLAIM)
+    if not is_sid(value):
+        value = payload.get(SESSION_CLAIM)
+    return str(value) if is_sid(value) else None
 
 
 def _text(payload: Mapping[str, Any], claim: str) -> str:

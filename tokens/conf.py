@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 _STRICT = timedelta(0)
 
+SESSION_CLAIM = "sid"
+
 EVENTS = ("password_change", "deactivation", "deletion")
 
 
@@ -56,6 +58,16 @@ class Conf:
         except AttributeError:
             return getattr(settings, "TOKENS_CHECK_MAX_AGE", _STRICT)
         return cast(timedelta, found)
+
+    @property
+    def TOKENS_SESSION_CLAIM(self) -> str:
+        """The claim that carries the id of a token's session."""
+        return getattr(settings, "TOKENS_SESSION_CLAIM", SESSION_CLAIM)
+
+    @property
+    def TOKENS_LONGEST_LIFETIME(self) -> timedelta | None:
+        """How long a token without a session may live. None: for ever, as may users' entries."""
+        return getattr(settings, "TOKENS_LONGEST_LIFETIME", timedelta(days=400))
 
     @property
     def TOKENS_SESSION_METADATA(self) -> bool:

@@ -13,7 +13,7 @@ from django.db.models.functions import Cast, Concat, Greatest, Substr
 
 from . import clock
 from .claims import Claims
-from .conf import simplejwt
+from .conf import conf, simplejwt
 from .keys import key_for
 from .models import BlacklistEntry
 
@@ -80,8 +80,16 @@ def of_user(pk: Any, user_id: str, *, reason: str, before: datetime) -> Blacklis
         user_id=pk,
         issued_before=before,
         reason=reason,
-        expires_at=clock.end_of_time(),
+        expires_at=end_for_user(before),
     )
+
+
+def end_for_user(before: datetime) -> datetime:
+    """Return when the last of a user's tokens without ``sid`` issued until ``before`` expires."""
+    longest = conf.TOKENS_LONGEST_LIFETIME
+    if longest is None or clock.end_of_time() - before < longest:
+        return clock.end_of_time()
+    return before + longest
 
 
 def subject_shown_as(text: str) -> str:

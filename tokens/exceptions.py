@@ -30,5 +30,13 @@ class UserUnknown(TokensError):
     """User not found"""
 
 
+class UserChanged(TokensError):
+    """The password or the account has changed. Log in again."""
+
+
+class PasswordChanged(TokensError):
+    """The user's password has been changed."""
+
+
 class UserInactive(TokensError):
     """No active account found for the given token."""

@@ -86,7 +86,8 @@ class BlacklistEntry(models.Model):
 class TokenSession(models.Model):
     """One login on one device, updated in place. Written by ``sessions`` only.
 
-    The row exists exactly as long as the session may be refreshed: ending a session deletes it.
+    The session is live until ``expires_at``: it may be refreshed. The row stays until no access
+    token of the session can be accepted any more. Ending a session deletes it.
     ``user`` has no constraint in the database, so that a login takes no lock on the user's row
     while a password change that ends sessions holds one.
     """

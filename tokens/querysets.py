@@ -21,8 +21,12 @@ class ExpiringQuerySet(models.QuerySet[M]):
     """Rows that have an ``expires_at`` with an index on it."""
 
     def expired(self, cutoff: datetime) -> "ExpiringQuerySet[M]":
-        """Return the rows that ended before ``cutoff``."""
-        return self.filter(expires_at__lt=cutoff)
+        """Return the rows that are of no more use at ``cutoff``."""
+        return self.filter(expires_at__lt=self.end_before(cutoff))
+
+    def end_before(self, cutoff: datetime) -> datetime:
+        """Return before which ``expires_at`` a row is of no more use at ``cutoff``."""
+        return cutoff
 
 
 def oldest_in_force() -> datetime:
@@ -51,7 +55,15 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
 
 
 class SessionQuerySet(ExpiringQuerySet["TokenSession"]):
-    """Live sessions."""
+    """Sessions."""
+
+    def end_before(self, cutoff: datetime) -> datetime:
+        """Keep a row while an access token may live that its last refresh token was used for.
+
+        Whatever ends all of a user's sessions reaches that token by this row. A refresh token works
+        until a leeway after its end.
+        """
+        return cutoff - simplejwt.LEEWAY - simplejwt.ACCESS_TOKEN_LIFETIME
 
     def named(self, sid: str) -> "SessionQuerySet":
         """Return the session with this id, if there is one."""

@@ -15,9 +15,10 @@ class Refused(Expression):
 
     The token is refused if the blacklist holds the key of its jti or of its session. If it names
     no session, it is refused if the blacklist holds the key of its user with an ``issued_before``
-    that is not earlier than its ``iat`` (whole seconds: a tie refuses). Expired entries count too,
-    because whether the cleanup has run must not change an answer. A token that needs its session
-    is also refused if the row of that session is gone.
+    that is not earlier than its ``iat`` (whole seconds: a tie refuses), or if it lives longer than
+    TOKENS_LONGEST_LIFETIME. Expired entries count too, because whether the cleanup has run must not
+    change an answer. A token that needs its session is also refused if the row of that session is
+    gone.
 
     The SQL is written by hand: each request asks this, and the ORM takes several times as long to
     build the subquery as the database takes to answer it.
@@ -31,6 +32,8 @@ class Refused(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         claims, name = self.claims, connection.ops.quote_name
+        if claims.lives_too_long:
+            return "(1 = 1)", ()
         keys = [key_for("token", claims.jti, issuer=claims.issuer)]
         if claims.sid is not None:
             keys.append(key_for("session", claims.sid, issuer=claims.issuer))

@@ -1,31 +1,55 @@
 """The users that tokens name, as exactly as the tokens do."""
 
+import math
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
-from django.db import connections
+from django.db import connections, router, transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.module_loading import import_string
 
 from .claims import Claims
 from .conf import simplejwt
-from .exceptions import UserUnknown
+from .exceptions import UserChanged, UserUnknown
 
 
 def lookup(claims: Claims) -> tuple[Any, Any]:
     """Return the field by which the claims name a user, and its value. Raises UserUnknown."""
-    options = get_user_model()._meta
-    name = simplejwt.USER_ID_FIELD
-    field: Any = options.pk if name == "pk" else options.get_field(name)
+    field = id_field()
     try:
         value = field.to_python(claims.user_id)
-        if value is not None:
-            field.run_validators(value)  # a value that does not fit the column names nobody
     except ValidationError as error:
         raise UserUnknown from error
-    if value is None:
+    if value is None or not _fits(field, value):
         raise UserUnknown
     return field, value
+
+
+def id_field() -> Any:
+    """Return the field of the user model that tokens name users by."""
+    options = get_user_model()._meta
+    name = simplejwt.USER_ID_FIELD
+    return options.pk if name == "pk" else options.get_field(name)
+
+
+def _fits(field: Any, value: Any) -> bool:
+    """Return whether the column can hold ``value``, and so a database can compare it.
+
+    The field's validators do not tell: most are rules for forms, and a name that a form would
+    reject is a name.
+    """
+    while field.remote_field:
+        field = field.target_field
+    if isinstance(value, int):
+        operations = connections[router.db_for_write(get_user_model())].ops
+        low, high = operations.integer_field_range(field.get_internal_type())
+        return low <= value <= high
+    return not isinstance(value, Decimal | float) or math.isfinite(value)
 
 
 def is_named(user: AbstractBaseUser, claims: Claims) -> bool:
@@ -48,6 +72,62 @@ def pk_of(claims: Claims, *, ask: bool = True) -> Any:
         return value if field.primary_key else None
     users = get_user_model()._default_manager.filter(**{field.name: value})
     return users.values_list("pk", flat=True).first()
+
+
+def are_local() -> bool:
+    """Return whether the project's requests read users, and not only the tokens that name them.
+
+    With stateless authentication by default, users may live in another service's database.
+    """
+    names = getattr(settings, "REST_FRAMEWORK", {}).get("DEFAULT_AUTHENTICATION_CLASSES", ())
+    return not any(_is_stateless(name) for name in names)
+
+
+@lru_cache
+def _is_stateless(name: str | type) -> bool:
+    found = import_string(name) if isinstance(name, str) else name
+    return any(one.__name__ == "JWTStatelessUserAuthentication" for one in found.__mro__)
+
+
+def visible_in(using: str) -> Exists | None:
+    """Return the condition that the default manager shows the user of a session's row.
+
+    None if it reads users from another database than ``using``, where no statement can join them.
+    """
+    rows = get_user_model()._default_manager.all()
+    return Exists(rows.filter(pk=OuterRef("user_id"))) if rows.db == using else None
+
+
+def is_visible(pk: Any) -> bool:
+    """Return whether the default manager shows this user, wherever it reads it. One statement."""
+    return get_user_model()._default_manager.filter(pk=pk).exists()
+
+
+def unchanged(user: AbstractBaseUser) -> QuerySet[Any]:
+    """Return the row of ``user`` if it still has this password, and is active if ``user`` is.
+
+    A login takes time. What the user was when it began must still hold when it ends.
+    """
+    model = get_user_model()
+    columns = {field.attname for field in model._meta.concrete_fields}
+    rows = model._base_manager.using(router.db_for_write(model)).filter(pk=user.pk)
+    if "password" in columns:
+        rows = rows.filter(password=user.password)
+    if "is_active" in columns and user.is_active:
+        rows = rows.filter(is_active=True)
+    return rows.order_by()
+
+
+def check_unchanged(user: AbstractBaseUser) -> None:
+    """Raise UserChanged unless ``user`` is unchanged once all changes under way are committed."""
+    rows = unchanged(user)
+    with transaction.atomic(rows.db):
+        if connections[rows.db].features.has_select_for_update:
+            rows = rows.select_for_update()
+        else:
+            lock(pk=user.pk, using=rows.db)
+        if not list(rows.values_list("pk")):
+            raise UserChanged
 
 
 def lock_named(claims: Claims, *, using: str) -> None:

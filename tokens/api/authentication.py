@@ -6,18 +6,23 @@ from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework_simplejwt import authentication as base
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
-from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
-from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from .. import blacklist
 from ..claims import Claims
-from ..exceptions import TokenMalformed, TokenRevoked, UserUnknown
+from ..exceptions import (
+    PasswordChanged,
+    TokenMalformed,
+    TokenRevoked,
+    UserInactive,
+    UserUnknown,
+)
 from ..jwt import (
     MAX_TOKEN_BYTES,
     ODD_CLAIM,
     RevocableToken,
     caller_asks_about,
+    check_user,
     is_left_to_caller,
 )
 from .errors import DATABASE_ERRORS, unavailable
@@ -64,13 +69,11 @@ class ChecksBlacklist(base.JWTAuthentication):
             raise InvalidToken(_(str(error))) from error
 
     def claims(self, token: Token) -> Claims:
-        """Return the token's claims; 401 if one is malformed, or if the token names no user."""
+        """Return the token's claims; 401 if one is malformed."""
         try:
             claims = token.claims if isinstance(token, RevocableToken) else Claims.of(token)
         except (TokenError, TokenMalformed) as error:
             raise InvalidToken(_(str(error))) from error
-        if claims.user_id is None:
-            raise InvalidToken(_("Token contained no recognizable user identification"))
         return claims
 
 
@@ -83,25 +86,22 @@ class JWTAuthentication(ChecksBlacklist):
 
     def get_user(self, validated_token: Token) -> Any:
         claims = self.claims(validated_token)
+        if claims.user_id is None:
+            raise InvalidToken(_("Token contained no recognizable user identification"))
         try:
             user = blacklist.user_of(claims)
+            check_user(user, validated_token.payload)
         except DATABASE_ERRORS as error:
             raise unavailable() from error
         except TokenRevoked as error:
             raise InvalidToken(_(str(error))) from error
         except UserUnknown as error:
             raise AuthenticationFailed(_("User not found"), code="user_not_found") from error
-        if api_settings.CHECK_USER_IS_ACTIVE and not user.is_active:
-            raise AuthenticationFailed(_("User is inactive"), code="user_inactive")
-        if api_settings.CHECK_REVOKE_TOKEN:
-            self._check_password(user, validated_token)
+        except UserInactive as error:
+            raise AuthenticationFailed(_("User is inactive"), code="user_inactive") from error
+        except PasswordChanged as error:
+            raise AuthenticationFailed(_(str(error)), code="password_changed") from error
         return user
-
-    def _check_password(self, user: Any, token: Token) -> None:
-        if token.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):
-            raise AuthenticationFailed(
-                _("The user's password has been changed."), code="password_changed"
-            )
 
 
 class JWTStatelessUserAuthentication(ChecksBlacklist, base.JWTStatelessUserAuthentication):

@@ -7,14 +7,15 @@ and so on).
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.utils.translation import gettext as _
 from rest_framework import serializers
 from rest_framework_simplejwt import serializers as base
-from rest_framework_simplejwt.exceptions import AuthenticationFailed
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
 from rest_framework_simplejwt.settings import api_settings
 
 from ..conf import conf, simplejwt
-from ..exceptions import UserInactive, UserUnknown
-from ..jwt import AnyToken, RefreshToken, SlidingToken, caller_asks_about, simplejwt_errors
+from ..exceptions import PasswordChanged, TokenMalformed, TokenRevoked, UserInactive, UserUnknown
+from ..jwt import AnyToken, LoginOutdated, RefreshToken, SlidingToken, caller_asks_about
 from ..models import TokenSession
 from ..origin import used_by
 from .client import client_of
@@ -24,17 +25,26 @@ class AsksBlacklist:
     """Mark the serializers that refuse revoked tokens and start sessions."""
 
 
-class TokenObtainPairSerializer(AsksBlacklist, base.TokenObtainPairSerializer):
+class _LogsIn(AsksBlacklist, base.TokenObtainSerializer):
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        """Log in; check the password again if the user has changed meanwhile.
+
+        The change may be another login that gave the same password a better hash.
+        """
+        with used_by(client_of(self.context.get("request"))):
+            try:
+                return super().validate(attrs)
+            except LoginOutdated:
+                return super().validate(attrs)
+
+
+class TokenObtainPairSerializer(_LogsIn, base.TokenObtainPairSerializer):
     """Log in: return an access token and a refresh token of a new session."""
 
     token_class = RefreshToken
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        with used_by(client_of(self.context.get("request"))):
-            return super().validate(attrs)
 
-
-class TokenObtainSlidingSerializer(AsksBlacklist, base.TokenObtainSlidingSerializer):
+class TokenObtainSlidingSerializer(_LogsIn, base.TokenObtainSlidingSerializer):
     """Log in: return a sliding token."""
 
     token_class = SlidingToken
@@ -44,6 +54,12 @@ class TokenRefreshSlidingSerializer(AsksBlacklist, base.TokenRefreshSlidingSeria
     """Extend a sliding token; it keeps its jti."""
 
     token_class = SlidingToken
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        with caller_asks_about(attrs["token"]):
+            token = self.token_class(attrs["token"])
+        token.extend()
+        return {"token": str(token)}
 
 
 class TokenRefreshSerializer(AsksBlacklist, base.TokenRefreshSerializer):
@@ -55,10 +71,14 @@ class TokenRefreshSerializer(AsksBlacklist, base.TokenRefreshSerializer):
         with caller_asks_about(attrs["refresh"]):
             refresh = self.token_class(attrs["refresh"])
         try:
-            with used_by(client_of(self.context.get("request"))), simplejwt_errors():
+            with used_by(client_of(self.context.get("request"))):
                 refresh.use(self.may_log_in)
+        except (TokenMalformed, TokenRevoked) as error:
+            raise TokenError(_(str(error))) from error
         except UserUnknown as error:
             raise AuthenticationFailed(str(error), code="user_not_found") from error
+        except PasswordChanged as error:
+            raise AuthenticationFailed(_(str(error)), code="password_changed") from error
         except UserInactive as error:
             raise AuthenticationFailed(
                 str(self.error_messages["no_active_account"]), code="no_active_account"

@@ -1,6 +1,6 @@
 """The endpoints. They write outside request transactions, so an answer means "committed"."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.db import connections, transaction
 from django.db.models import QuerySet
@@ -21,7 +21,7 @@ from rest_framework_simplejwt.exceptions import DetailDictMixin, InvalidToken, T
 from rest_framework_simplejwt.settings import api_settings
 
 from .. import sessions
-from ..claims import SID_CLAIM
+from ..claims import sid_in
 from ..jwt import RefreshToken, claims_for_logout
 from ..models import TokenSession
 from ..sessions import Reason
@@ -146,7 +146,7 @@ class SignedInView(TokenView):
     def current_sid(self) -> str | None:
         """Return the session id in the request's token, or None if there is none."""
         token: Any = self.request.auth
-        return cast("str | None", token.get(SID_CLAIM)) if token else None
+        return sid_in(token.payload) if token else None
 
 
 class LogoutAllView(SignedInView):

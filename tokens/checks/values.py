@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 
-from ..conf import EVENTS, Conf, conf
+from ..conf import EVENTS, Conf, conf, simplejwt
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,18 @@ def _is_positive_duration(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _taken_claims() -> set[str | None]:
+    """Return the names of the claims that simplejwt and RFC 7519 give a meaning."""
+    return {
+        *("iss", "sub", "aud", "exp", "nbf", "iat", "jti"),
+        simplejwt.JTI_CLAIM,
+        simplejwt.TOKEN_TYPE_CLAIM,
+        simplejwt.USER_ID_CLAIM,
+        simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM,
+        simplejwt_setting("REVOKE_TOKEN_CLAIM", "hash_password"),
+    }
 
 
 _DURATION = "a timedelta that is not negative"
@@ -62,6 +74,18 @@ RULES = {
         '("password_change", "deactivation", "deletion")',
     ),
     "TOKENS_CHECK_MAX_AGE": _Rule("tokens.E009", _DURATION, _is_duration, "timedelta(seconds=1)"),
+    "TOKENS_SESSION_CLAIM": _Rule(
+        "tokens.E026",
+        "the name of a claim that simplejwt does not use itself",
+        lambda value: isinstance(value, str) and bool(value) and value not in _taken_claims(),
+        '"sid"',
+    ),
+    "TOKENS_LONGEST_LIFETIME": _Rule(
+        "tokens.E027",
+        "None or a timedelta above zero",
+        lambda value: value is None or _is_positive_duration(value),
+        "timedelta(days=400)",
+    ),
 }
 
 
@@ -121,6 +145,7 @@ def check_simplejwt(**kwargs: Any) -> list[CheckMessage]:
                 id="tokens.E011",
             )
         )
+    messages += _lifetimes_beyond_the_longest()
     if simplejwt_setting("BLACKLIST_AFTER_ROTATION", default=False) and apps.is_installed(
         "rest_framework_simplejwt.token_blacklist"
     ):
@@ -134,3 +159,27 @@ def check_simplejwt(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return messages
+
+
+def _lifetimes_beyond_the_longest() -> list[CheckMessage]:
+    """Return a Warning for each lifetime with which a token without a session is refused."""
+    longest = conf.TOKENS_LONGEST_LIFETIME
+    if not _is_positive_duration(longest):
+        return []
+    defaults = {
+        "ACCESS_TOKEN_LIFETIME": timedelta(minutes=5),
+        "REFRESH_TOKEN_LIFETIME": timedelta(days=1),
+        "SLIDING_TOKEN_LIFETIME": timedelta(minutes=5),
+        "SLIDING_TOKEN_REFRESH_LIFETIME": timedelta(days=1),
+    }
+    lifetimes = {name: simplejwt_setting(name, defaults[name]) for name in defaults}
+    return [
+        checks.Warning(
+            f'SIMPLE_JWT["{name}"] is longer than TOKENS_LONGEST_LIFETIME ({longest}), so a token'
+            " without a session that lives so long is refused.",
+            hint="Set TOKENS_LONGEST_LIFETIME to the longest time for which such a token may live.",
+            id="tokens.W036",
+        )
+        for name, lifetime in lifetimes.items()
+        if _is_duration(lifetime) and lifetime > longest
+    ]

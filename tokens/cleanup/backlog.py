@@ -94,8 +94,8 @@ def preview(using: str | None = None) -> Preview:
         entries_expired=sum(group.count for group in found),
         sessions_expired=sessions.expired(before).count(),
         oldest_expired=oldest_expired(using, before),
-        entries_kept=entries.filter(expires_at__gte=before).count(),
-        sessions_kept=sessions.filter(expires_at__gte=before).count(),
+        entries_kept=entries.filter(expires_at__gte=entries.end_before(before)).count(),
+        sessions_kept=sessions.filter(expires_at__gte=sessions.end_before(before)).count(),
     )
 
 
@@ -135,16 +135,18 @@ def status(using: str | None = None) -> Status:
 
 
 def oldest_expired(using: str, before: datetime) -> datetime | None:
-    """Return the earliest end of a row that ended before ``before``, or None if none did."""
+    """Return when the oldest of the rows that may go was needed last, or None if none may go."""
     found: list[datetime] = []
     for model in (BlacklistEntry, TokenSession):
-        oldest = model.objects.using(using).expired(before).aggregate(Min("expires_at"))
-        found += filter(None, oldest.values())
+        rows = model.objects.using(using)
+        oldest = rows.expired(before).aggregate(end=Min("expires_at"))["end"]
+        if oldest is not None:
+            found.append(oldest + (before - rows.end_before(before)))
     return min(found, default=None)
 
 
 def count_expired(using: str, before: datetime, *, limit: int = BACKLOG_LIMIT) -> int:
-    """Return how many rows ended before ``before``, or ``limit`` if there are more."""
+    """Return how many rows may go at the cut-off ``before``, or ``limit`` if there are more."""
     found = 0
     for model in (BlacklistEntry, TokenSession):
         # The one column that an index has: counting need not read the rows themselves.

@@ -8,13 +8,13 @@ from django.db.models.deletion import Collector
 
 from .. import databases
 from ..databases import Batch
-from ..querysets import RunQuerySet
+from ..querysets import ExpiringQuerySet, RunQuerySet
 
 
 def delete(
-    rows: models.QuerySet[Any], cutoff: datetime, *, limit: int, reached: object = None
+    rows: ExpiringQuerySet[Any], cutoff: datetime, *, limit: int, reached: object = None
 ) -> Batch:
-    """Delete at most ``limit`` of the ``rows`` that ended before ``cutoff``, oldest first.
+    """Delete at most ``limit`` of the ``rows`` that are of no use at ``cutoff``, oldest first.
 
     ``reached`` is what the batch before returned: the database then skips the rows that it has
     deleted but not cleared away yet. Locked rows stay for the next run. Raises TypeError for a
@@ -27,7 +27,8 @@ def delete(
     connection = connections[rows.db]
     meta = rows.model._meta
     condition = "expires_at < %s"
-    values: list[Any] = [connection.ops.adapt_datetimefield_value(cutoff)]
+    end = rows.end_before(cutoff)
+    values: list[Any] = [connection.ops.adapt_datetimefield_value(end)]
     if reached is not None:
         condition, values = f"{condition} AND expires_at >= %s", [*values, reached]
     expired = databases.Expired(
@@ -64,14 +65,14 @@ def deletes_instances(rows: models.QuerySet[Any]) -> bool:
     return not Collector(using=rows.db).can_fast_delete(rows)
 
 
-def _delete_instances(rows: models.QuerySet[Any], cutoff: datetime, limit: int) -> Batch:
+def _delete_instances(rows: ExpiringQuerySet[Any], cutoff: datetime, limit: int) -> Batch:
     """Delete as ``QuerySet.delete`` does, but with a limit and a lock.
 
     The lock keeps others from extending a row between reading and deleting it.
     """
     skip = connections[rows.db].features.has_select_for_update_skip_locked
     with transaction.atomic(rows.db, savepoint=False):
-        expired = rows.filter(expires_at__lt=cutoff).order_by("expires_at")
+        expired = rows.expired(cutoff).order_by("expires_at")
         collector = Collector(using=rows.db, origin=rows)
         found = list(expired.select_for_update(skip_locked=skip)[:limit])
         collector.collect(found)

@@ -90,11 +90,29 @@ class Database(ABC):
         ``select`` must read another table, and needs a WHERE clause: without one, SQLite reads ON
         CONFLICT as the condition of a join.
         """
+        conflict = self.KEEP_THE_LATER_END.format(table=self.connection.ops.quote_name(table))
+        return self._insert(table, columns, f"{select} {conflict}", parameters)
+
+    def insert_from_locked(
+        self, table: str, columns: Sequence[str], select: str, parameters: Sequence[Any]
+    ) -> bool:
+        """Insert the row that ``select`` finds once no other transaction is changing it.
+
+        One statement. Returns whether anything was written.
+        """
+        features = self.connection.features
+        if features.has_select_for_update:
+            lock = self.connection.ops.for_update_sql(no_key=features.has_select_for_no_key_update)
+            select = f"{select} {lock}"
+        return self._insert(table, columns, select, parameters)
+
+    def _insert(
+        self, table: str, columns: Sequence[str], source: str, parameters: Sequence[Any]
+    ) -> bool:
         name = self.connection.ops.quote_name
         names = ", ".join(map(name, columns))
-        conflict = self.KEEP_THE_LATER_END.format(table=name(table))
         with self.connection.cursor() as cursor:
-            cursor.execute(f"INSERT INTO {name(table)} ({names}) {select} {conflict}", parameters)
+            cursor.execute(f"INSERT INTO {name(table)} ({names}) {source}", parameters)
             return bool(cursor.rowcount > 0)
 
     @abstractmethod

@@ -10,11 +10,11 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from . import clock, origin
-from .claims import Claims
-from .conf import conf
-from .exceptions import TokenRevoked
-from .models import TokenSession
+from .. import clock, origin
+from ..claims import Claims
+from ..conf import conf
+from ..exceptions import TokenRevoked
+from ..models import TokenSession
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Start, rotate and end sessions: the only writer of session rows, with ``rotation``.
+"""Start, rotate and end sessions: with ``login`` and ``rotation``, the only writer of their rows.
 
 (The cleanup removes expired ones.)
 
@@ -15,26 +15,27 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 
-from . import blacklist, clock, databases, origin, rotation, users
-from .claims import Claims
-from .conf import conf, simplejwt
-from .exceptions import TokenReused, TokenRevoked
-from .keys import adopted_sid, session_uuid
-from .models import BlacklistEntry, TokenSession
-from .querysets import SessionQuerySet
-from .refusal import Refused
-from .rotation import Successor as Successor  # for callers of ``rotate``
-from .signals import (
+from .. import blacklist, clock, users
+from ..claims import Claims
+from ..conf import conf, simplejwt
+from ..exceptions import TokenReused, TokenRevoked
+from ..keys import adopted_sid, session_uuid
+from ..models import BlacklistEntry, TokenSession
+from ..querysets import SessionQuerySet
+from ..refusal import Refused
+from ..signals import (
     refresh_reuse_detected,
     send_after_commit,
     session_ended,
     session_refreshed,
     session_started,
 )
+from . import login, rotation
+from .rotation import Successor as Successor  # for callers of ``rotate``
 
 logger = logging.getLogger("tokens")
 
@@ -49,23 +50,17 @@ def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> Tok
     With TOKENS_MAX_SESSIONS_PER_USER, a second statement looks for sessions beyond the limit, and
     the oldest of them end.
 
-    Raises databases.UnsupportedDatabase, because such a login could never be ended.
+    Raises UserChanged if the user's row has another password by now, is inactive although ``user``
+    is not, or is gone, and databases.UnsupportedDatabase, because such a login could never be
+    ended.
     """
-    databases.of(connections[blacklist.database()])
-    session = _rows().create(
-        sid=UUID(refresh.sid or ""),
-        user=user,
-        refresh_jti=refresh.jti,
-        previous_jti=continues.jti if continues else "",
-        rotated_at=refresh.issued_at if continues else None,
-        auth_hash=_auth_hash(user),
-        expires_at=refresh.expires_at,
-        **origin.metadata(),
-    )
+    using = blacklist.database()
+    session = login.new(user, refresh, auth_hash=_auth_hash(user), continues=continues)
+    login.insert(session, user, using=using)
     _tell(session_started, session.sid, user.pk)
     if limit := conf.TOKENS_MAX_SESSIONS_PER_USER:
-        others = _rows().of_user(user.pk).live().exclude(sid=session.sid).order_by("-sid")
-        if surplus := list(others.values_list("sid", flat=True)[limit - 1 :]):
+        surplus = login.beyond(limit, user.pk, using=using)
+        if surplus:
             end_many(_rows().filter(sid__in=surplus), reason=Reason.LIMIT, sids=surplus)
     return session
 
@@ -76,15 +71,16 @@ def extend(session: TokenSession, expires_at: datetime) -> None:
     _rows().filter(sid=session.sid, refresh_jti=session.refresh_jti).update(expires_at=expires_at)
 
 
-def accepts(claims: Claims) -> bool:
-    """Return whether a refresh token with these claims may be used. One statement, no write.
+def accepting(claims: Claims) -> TokenSession:
+    """Return the session in which a refresh token with a ``sid`` may be used, with its user.
 
-    Tokens with a ``sid`` need the row of their session, so they fail closed even if the
-    blacklist were empty; tokens without one need only that no entry refuses them.
+    One statement, no write. Without the row of its session the token is refused, so it fails closed
+    even if the blacklist were empty. Raises TokenRevoked.
     """
-    if claims.sid is None:
-        return not blacklist.is_revoked(claims)
-    return _rows().accepting(claims).exclude(Refused(claims)).exists()
+    session = _one(_rows().accepting(claims), claims, Refused(claims))
+    if not _is_of_this_password(session):
+        raise TokenRevoked
+    return session
 
 
 def adopted(claims: Claims) -> Claims:
@@ -102,9 +98,22 @@ def find(claims: Claims, *, used_up: bool = False) -> TokenSession:
     or the token names another user than the session.
     """
     question = Refused(replace(claims, jti="") if used_up else claims)
-    rows = _rows().named(claims.sid or "").select_related("user").annotate(refused_token=question)
+    return _one(_rows().named(claims.sid or ""), claims, question)
+
+
+def _one(rows: SessionQuerySet, claims: Claims, refused: Refused) -> TokenSession:
+    """Return the one session of ``rows``, with its user; raise TokenRevoked if there is none.
+
+    A user that the default manager hides is nobody.
+    """
+    rows = rows.select_related("user").annotate(refused_token=refused)
+    visible = users.visible_in(rows.db)
+    if visible is not None:
+        rows = rows.filter(visible)
     session: Any = next(iter(rows), None)
     if session is None or session.refused_token or not users.is_named(session.user, claims):
+        raise TokenRevoked
+    if visible is None and not users.is_visible(session.user_id):
         raise TokenRevoked
     return cast(TokenSession, session)
 
@@ -265,9 +274,14 @@ def _auth_hash(user: AbstractBaseUser) -> str:
 
 
 def _check_password(session: TokenSession, claims: Claims) -> None:
-    """End a session that began under another password; SECRET_KEY_FALLBACKS are honoured."""
-    user = session.user
-    known = (_auth_hash(user), *user.get_session_auth_fallback_hash())
-    if not any(hmac.compare_digest(session.auth_hash, value) for value in known):
+    """End a session that began under another password."""
+    if not _is_of_this_password(session):
         end(claims, reason=Reason.PASSWORD_CHANGE)
         raise TokenRevoked
+
+
+def _is_of_this_password(session: TokenSession) -> bool:
+    """Return whether the session began under this password; SECRET_KEY_FALLBACKS are honoured."""
+    user = session.user
+    known = (_auth_hash(user), *user.get_session_auth_fallback_hash())
+    return any(hmac.compare_digest(session.auth_hash, value) for value in known)

@@ -1,0 +1,36 @@
+"""The token classes, and the one answer to whether a token may be used.
+
+With ``api`` the only part that knows simplejwt's internals.
+"""
+
+from .asking import caller_asks_about, check_user, is_left_to_caller
+from .classes import (
+    AccessToken,
+    AnyToken,
+    RefreshToken,
+    SlidingToken,
+    claims_for_logout,
+)
+from .revocable import (
+    MAX_TOKEN_BYTES,
+    ODD_CLAIM,
+    LoginOutdated,
+    RevocableToken,
+    simplejwt_errors,
+)
+
+__all__ = [
+    "MAX_TOKEN_BYTES",
+    "ODD_CLAIM",
+    "AccessToken",
+    "AnyToken",
+    "LoginOutdated",
+    "RefreshToken",
+    "RevocableToken",
+    "SlidingToken",
+    "caller_asks_about",
+    "check_user",
+    "claims_for_logout",
+    "is_left_to_caller",
+    "simplejwt_errors",
+]
