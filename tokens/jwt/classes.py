@@ -34,18 +34,13 @@ class SlidingToken(RevocableToken, base.SlidingToken):  # type: ignore[misc]
     lifetime = Lifetime("SLIDING_TOKEN_LIFETIME")
 
     def extend(self) -> None:
-        """Let the token live for one more lifetime; ask whether it may. Two statements.
+        """Let the token live for one more lifetime. Raises TokenError after its refresh limit.
 
-        It waits for a transaction that is changing the user. Raises TokenError.
+        Its ``iat`` stays the moment of the login: whatever refuses the user's tokens refuses it
+        too, even if that was not committed yet when this was called.
         """
-        claims, using = self.claims, blacklist.database()
-        with transaction.atomic(using), simplejwt_errors():
-            if claims.user_id is not None and users.are_local():
-                users.lock_named(claims, using=using)
-            self.check_blacklist()
         self.check_exp(simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM)
         self.set_exp()
-        self.set_iat()
 
 
 class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
@@ -67,10 +62,17 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
 
     @property
     def access_token(self) -> base.AccessToken:
-        """An access token of the same session, with this token's claims."""
+        """An access token of the same session, with this token's claims.
+
+        Without a session it is as old as this token: whatever refuses the user's tokens refuses it
+        too, even if that was not committed yet when the access token was made.
+        """
         access = super().access_token
+        sid = sid_in(access.payload)
+        if sid is None and "iat" in self.payload:
+            access["iat"] = self["iat"]
         if isinstance(access, RevocableToken):
-            access._sid = sid_in(access.payload)
+            access._sid = sid
         return access
 
     def outstand(self) -> TokenSession | None:  # type: ignore[override]
@@ -116,15 +118,15 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         """Use up a token of plain simplejwt, and start a session for its successor.
 
         Logging out everywhere takes the same lock on the user's row, so it sees each session that
-        starts here, and a token made here is not younger than what it refuses. A token that names
-        no user (a guest's, a device's) goes on without a session.
+        starts here. A token that names no user (a guest's, a device's) goes on without a session.
         """
         user = None
         with transaction.atomic(using := blacklist.database()):
             if claims.user_id is None:
                 blacklist.check(claims)
             else:
-                users.lock_named(claims, using=using)
+                if simplejwt.ROTATE_REFRESH_TOKENS:
+                    users.lock_named(claims, using=using)
                 user = blacklist.user_of(claims)
                 if not may_log_in(user):
                     raise UserInactive
