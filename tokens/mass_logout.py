@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.db import connections
-
-from . import blacklist, retry, sessions
+from . import blacklist, retry, sessions, users
 from .conf import simplejwt
 from .models import TokenSession
 from .querysets import SessionQuerySet
@@ -31,8 +28,8 @@ class Ended:
 
 def count(using: str) -> Ended:
     """Return what ``end_everybody`` would end."""
-    users = get_user_model()._base_manager.using(using)
-    return Ended(TokenSession.objects.using(using).count(), users.count())
+    number = users.everyone(using).count()
+    return Ended(TokenSession.objects.using(using).count(), number)
 
 
 def end_everybody(
@@ -59,20 +56,17 @@ def end_everybody(
 
 
 def _refuse_users(using: str, reason: str) -> Iterator[int]:
-    users = get_user_model()._base_manager.using(using).order_by("pk")
-    if connections[using].features.has_select_for_update:
-        users = users.select_for_update()  # as users.lock does for one
-    rest = users
+    rest = users.everyone(using)
 
-    def refuse_batch(_attempt: int) -> list[tuple[Any, Any]]:
-        batch = list(rest.values_list("pk", simplejwt.USER_ID_FIELD)[:USERS_IN_BATCH])
+    def refuse_batch(_attempt: int) -> list[tuple[Any, ...]]:
+        batch = users.read_locked(rest, "pk", simplejwt.USER_ID_FIELD, limit=USERS_IN_BATCH)
         pairs = ((pk, str(user_id)) for pk, user_id in batch)
         blacklist.revoke_users(pairs, reason=reason, using=using)
         return batch
 
     while batch := retry.write(refuse_batch, using=using):
         yield len(batch)
-        rest = users.filter(pk__gt=batch[-1][0])
+        rest = users.everyone(using).filter(pk__gt=batch[-1][0])
 
 
 def _end_sessions(using: str, reason: str) -> Iterator[int]:

@@ -13,9 +13,11 @@ from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.module_loading import import_string
 
+from . import databases
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import UserChanged, UserUnknown
+from .models import TokenSession
 
 
 def lookup(claims: Claims) -> tuple[Any, Any]:
@@ -136,13 +138,36 @@ def lock_named(claims: Claims, *, using: str) -> None:
     lock(using=using, **{field.name: value})
 
 
+def everyone(using: str | None = None) -> QuerySet[Any]:
+    """Return all users, those included that the model's managers hide, in no order.
+
+    A plain queryset: a manager may annotate, join, or slice, and a model may be ordered by another
+    table, and such rows can't be locked.
+    """
+    return QuerySet(get_user_model(), using=using).order_by()
+
+
 def lock(*, using: str, **lookups: Any) -> None:
     """Wait until no other transaction decides about this user's logins. Call it in a transaction.
 
     Lock in a separate statement: a combined SELECT would, after waiting, return the snapshot taken
-    before the wait. SQLite has only one writer at a time, and a transaction that reads first may
-    not be allowed to write.
+    before the wait. A database that can't lock rows lets nobody else write.
     """
-    if connections[using].features.has_select_for_update:
-        users = get_user_model()._default_manager.using(using).filter(**lookups)
-        list(users.select_for_update().values_list("pk"))
+    if not _begin_writing(using):
+        list(everyone(using).filter(**lookups).select_for_update().values_list("pk"))
+
+
+def read_locked(
+    users: QuerySet[Any], *fields: str, limit: int | None = None
+) -> list[tuple[Any, ...]]:
+    """Return these fields of ``users``, rows of ``everyone``, and do what ``lock`` does for each.
+
+    They come, and are locked, in the order of their keys, so that two callers don't deadlock.
+    """
+    if not _begin_writing(users.db):
+        users = users.select_for_update()
+    return list(users.order_by("pk").values_list(*fields)[:limit])
+
+
+def _begin_writing(using: str) -> bool:
+    return databases.of(connections[using]).begin_writing(TokenSession._meta.db_table)

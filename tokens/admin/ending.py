@@ -26,6 +26,7 @@ from .. import blacklist, sessions
 from ..keys import session_uuid
 from ..models import BlacklistEntry, TokenSession
 from ..querysets import SessionQuerySet
+from ..users import everyone
 from .base import CappedPaginator
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def end_everywhere(
         context = {"selected": selected, "until": None, "everywhere": True}
         return _question(model_admin, request, numbers, action, context)
     _log(request, numbers, rows.order_by("-sid").values_list("sid", flat=True)[:_IDS])
-    found = get_user_model()._base_manager.in_bulk(pks)
+    found = everyone().in_bulk(pks)
     ended = sum(
         sessions.end_all(found[pk], reason=_REASON)
         if pk in found
@@ -191,7 +192,7 @@ def _record(
 
 def _names(pks: Iterable[Any]) -> dict[Any, str]:
     """Return the users' names, or the ids of deleted users."""
-    found = get_user_model()._base_manager.in_bulk(pks := list(pks))
+    found = everyone().in_bulk(pks := list(pks))
     return {pk: found[pk].get_username() if pk in found else _("%s (deleted)") % pk for pk in pks}
 
 

@@ -10,6 +10,7 @@ from django.db import connections
 from django.db.models import CharField, Field, QuerySet, TextField
 
 from .. import databases
+from ..users import everyone
 
 MAX_USERS = 100
 
@@ -22,7 +23,7 @@ def users_named(term: str) -> tuple[list[Any], bool]:
     Returns at most MAX_USERS keys, always including an exact match. Takes two statements, which
     both use the index on the name.
     """
-    users = get_user_model()._base_manager.all()
+    users = everyone()
     options = get_user_model()._meta
     name = cast("Field[Any, Any]", options.get_field(get_user_model().USERNAME_FIELD))
     if not term or "\0" in term or len(term) > (name.max_length or 255):

@@ -115,6 +115,13 @@ class Database(ABC):
             cursor.execute(f"INSERT INTO {name(table)} ({names}) {source}", parameters)
             return bool(cursor.rowcount > 0)
 
+    def begin_writing(self, table: str) -> bool:
+        """Let nobody else write until the transaction ends, if single rows can't be locked.
+
+        Returns whether it did. ``table`` is any table; it is not changed.
+        """
+        return False
+
     @abstractmethod
     def delete_batch(self, expired: Expired) -> Batch:
         """Delete the matching rows with the oldest ``expires_at``, up to the limit.

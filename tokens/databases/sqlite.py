@@ -23,6 +23,12 @@ class SQLite(Database):
     # The index can't serve the LIKE … ESCAPE that Django writes.
     FINDS_PREFIXES_BY_RANGE = True
 
+    def begin_writing(self, table: str) -> bool:
+        """A statement that could write takes the write lock, even if it finds no row."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {self.connection.ops.quote_name(table)} WHERE 0")  # noqa: S608
+        return True
+
     def delete_batch(self, expired: Expired) -> Batch:
         """Rows are gone for good at once: the index begins with what is left."""
         table, _, condition, values = expired

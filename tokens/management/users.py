@@ -7,6 +7,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import CommandError
 
+from .. import users
 from ..schedule.exit_codes import USAGE
 
 
@@ -22,7 +23,7 @@ def find_user(text: str, *, using: str) -> AbstractBaseUser:
         name, value = "pk", text.removeprefix("id:")
     if "\0" not in value:  # PostgreSQL can't be asked for it
         try:
-            user: AbstractBaseUser = model._base_manager.using(using).get(**{name: value})
+            user: AbstractBaseUser = users.everyone(using).get(**{name: value})
             return user
         except (ObjectDoesNotExist, ValueError, TypeError, OverflowError, ValidationError):
             pass
