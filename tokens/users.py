@@ -112,23 +112,19 @@ def unchanged(user: AbstractBaseUser) -> QuerySet[Any]:
     """
     model = get_user_model()
     columns = {field.attname for field in model._meta.concrete_fields}
-    rows = model._base_manager.using(router.db_for_write(model)).filter(pk=user.pk)
+    rows = everyone(router.db_for_write(model)).filter(pk=user.pk)
     if "password" in columns:
         rows = rows.filter(password=user.password)
     if "is_active" in columns and user.is_active:
         rows = rows.filter(is_active=True)
-    return rows.order_by()
+    return rows
 
 
 def check_unchanged(user: AbstractBaseUser) -> None:
     """Raise UserChanged unless ``user`` is unchanged once all changes under way are committed."""
     rows = unchanged(user)
     with transaction.atomic(rows.db):
-        if connections[rows.db].features.has_select_for_update:
-            rows = rows.select_for_update()
-        else:
-            lock(pk=user.pk, using=rows.db)
-        if not list(rows.values_list("pk")):
+        if not read_locked(rows, "pk"):
             raise UserChanged
 
 
