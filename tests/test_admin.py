@@ -61,9 +61,8 @@ def make_entry(subject: str = "", scope: str = "token", **fields: Any) -> Blackl
     if scope == "user":
         fields.setdefault("issued_before", clock.now())
     fields.setdefault("expires_at", clock.now() + timedelta(hours=1))
-    return BlacklistEntry.objects.create(
-        key=key_for(scope, subject, issuer=""), scope=scope, subject=_readable(subject), **fields
-    )
+    key = uuid.UUID(subject) if scope == "session" else key_for(scope, subject, issuer="")
+    return BlacklistEntry.objects.create(key=key, scope=scope, subject=_readable(subject), **fields)
 
 
 def make_session(user: Any, **fields: Any) -> TokenSession:
@@ -560,7 +559,8 @@ def test_unrevoking_asks_then_makes_the_token_valid_again_and_is_logged_twice(
 def test_the_question_says_what_unrevoking_does(
     unrevoker: Any, scope: str, hours: Any, text: str
 ) -> None:
-    entry = make_entry("7", scope=scope, expires_at=clock.now() + timedelta(hours=hours))
+    subject = new_sid() if scope == "session" else "7"
+    entry = make_entry(subject, scope=scope, expires_at=clock.now() + timedelta(hours=hours))
     assert text in unrevoker.get(page("blacklistentry", "delete", entry.pk)).text
 
 
@@ -637,7 +637,7 @@ def test_entries_in_force_for_good_are_a_choice_of_their_own(
 ) -> None:
     settings.TOKENS_LONGEST_LIFETIME = None
     sessions.end_all(user)
-    blacklist.revoke_session(new_sid(), issuer="", expires_at=clock.now() + timedelta(days=1))
+    blacklist.revoke_session(new_sid(), expires_at=clock.now() + timedelta(days=1))
     url = "/admin/tokens/blacklistentry/"
     usual, for_good = admin_client.get(url).text, admin_client.get(url + "?status=for_good").text
     assert "1 blacklist entry" in usual

@@ -36,6 +36,7 @@ from tokens.keys import new_sid
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 
 from .conftest import PASSWORD
+from .forge import signed
 from .private_server import free_port
 
 SOURCES = Path(tokens.__file__).parent
@@ -168,10 +169,8 @@ def test_a_login_answers_503(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_cached_checks_leave_the_question_to_the_database(
-    user: AbstractUser, unsupported: str, settings: Any
-) -> None:
-    claims = replace(AccessToken.for_user(user).claims, sid=new_sid())
+def test_cached_checks_leave_the_question_to_the_database(unsupported: str, settings: Any) -> None:
+    claims = replace(AccessToken(signed(), verify=False).claims, sid=new_sid())
     snapshot.reset()
     settings.TOKENS_CHECK_MAX_AGE = timedelta(seconds=5)
     assert unsupported in (snapshot.obstacle(connections["default"]) or "")

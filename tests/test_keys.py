@@ -3,19 +3,20 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uuid6 import uuid7
 
-from tokens.keys import fingerprint, fingerprints_of, key_for, new_sid, session_uuid
+from tokens.keys import fingerprint, fingerprints_of, is_sid, key_for, new_sid, session_uuid
 
 UUID4 = "3f2b8c1e-9a4d-4e6f-8b7c-1d2e3f4a5b6c"
 UUID7 = "019aa5c1-7b2e-7c4d-8f10-2233445566ff"
 TEXT = st.text(st.characters(codec=None), max_size=300)  # lone surrogates too
 
 
-def test_a_new_sid_is_a_canonical_uuid7_and_its_own_key() -> None:
+def test_a_new_sid_is_a_canonical_uuid7() -> None:
     sid = new_sid()
     assert uuid.UUID(sid).version == 7
     assert str(uuid.UUID(sid)) == sid
-    assert key_for("session", sid, issuer="anybody") == uuid.UUID(sid)
+    assert session_uuid(sid) == uuid.UUID(sid)
 
 
 def test_sids_are_ordered_by_time_and_never_repeat() -> None:
@@ -27,11 +28,23 @@ def test_sids_are_ordered_by_time_and_never_repeat() -> None:
     "sid",
     ["", "7", "x" * 5000, UUID4, UUID7.upper(), UUID7.replace("-", ""), "\x00"],
 )
-def test_a_sid_that_is_no_canonical_uuid7_gets_a_hashed_key(sid: str) -> None:
+def test_a_text_that_is_no_canonical_uuid7_names_no_session(sid: str) -> None:
     assert session_uuid(sid) is None
-    key = key_for("session", sid, issuer="")
-    assert key.version == 8
-    assert key.variant == uuid.RFC_4122
+    assert not is_sid(sid)
+
+
+def test_a_uuid7_of_somebody_else_is_no_sid() -> None:
+    assert not any(is_sid(str(uuid7())) for _ in range(1000))
+    assert all(is_sid(new_sid()) for _ in range(1000))
+    sid = new_sid()
+    for place in (0, 9, 16, 20, 30, 35):  # any digit but those of the version and the variant
+        other = "0" if sid[place] != "0" else "1"
+        assert not is_sid(sid[:place] + other + sid[place + 1 :])
+
+
+@pytest.mark.parametrize("value", [None, 7, [], {}, b"x", uuid.UUID(int=0)])
+def test_a_value_that_is_no_text_is_no_sid(value: object) -> None:
+    assert not is_sid(value)
 
 
 @given(TEXT, TEXT)
@@ -67,13 +80,10 @@ def test_what_a_collation_or_a_join_would_mix_up_stays_apart(
     assert len(keys) == 2
 
 
-@given(TEXT | st.builds(new_sid), TEXT | st.builds(new_sid), TEXT)
+@given(st.builds(new_sid), TEXT | st.builds(new_sid), TEXT)
 def test_the_short_way_to_the_fingerprints_leads_to_the_same(
     sid: str, jti: str, issuer: str
 ) -> None:
-    expected = [
-        fingerprint(key_for(scope, subject, issuer=issuer))
-        for scope, subject in (("session", sid), ("token", jti))
-    ]
+    expected = [fingerprint(uuid.UUID(sid)), fingerprint(key_for("token", jti, issuer=issuer))]
     assert list(fingerprints_of(sid, jti, issuer)) == expected
     assert all(0 < number < 2**64 for number in expected)

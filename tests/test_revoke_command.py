@@ -285,7 +285,7 @@ def test_it_asks_only_about_many(user: AbstractUser, monkeypatch: pytest.MonkeyP
         ({"user": "id:x"}, "There is no user 'id:x'."),
         ({"user": "id:" + "9" * 40}, "There is no user 'id:9999"),
         ({"user": "id:-1"}, "There is no user 'id:-1'."),
-        ({"session": "x"}, "--session must be the id of a session, a UUID of version 7, not 'x'."),
+        ({"session": "x"}, "--session must be the id of a session of this app, not 'x'."),
         (
             {"session": "3f2b8c1e-9a4d-4e6f-8b7c-1d2e3f4a5b6c"},
             "--session must be the id of a session",

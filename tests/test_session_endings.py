@@ -89,7 +89,7 @@ def test_an_entry_of_many_reads_like_an_entry_of_one(user: AbstractUser) -> None
 
 def test_an_entry_that_is_there_already_is_only_extended(user: AbstractUser) -> None:
     claims = RefreshToken.for_user(user).claims
-    blacklist.revoke_session(claims.sid or "", issuer="", expires_at=claims.issued_at)
+    blacklist.revoke_session(claims.sid or "", expires_at=claims.issued_at)
     assert sessions.end_all(user) == 1
     entry = BlacklistEntry.objects.get(scope="session")
     assert (entry.expires_at, entry.reason) == (claims.expires_at, "revoked")

@@ -137,7 +137,7 @@ def test_ending_twice_is_once(claims: Claims) -> None:
 
 
 def test_an_entry_by_itself_refuses_the_refresh(claims: Claims) -> None:
-    blacklist.revoke_session(claims.sid or "", issuer="", expires_at=claims.expires_at)
+    blacklist.revoke_session(claims.sid or "", expires_at=claims.expires_at)
     with pytest.raises(TokenRevoked):
         rotate(claims)
 

@@ -99,9 +99,7 @@ class History:
 
     def _write(self, number: int) -> None:
         claims = self.tokens[number]
-        blacklist.revoke_session(
-            claims.sid or "", issuer="", expires_at=claims.expires_at + timedelta(days=1)
-        )
+        blacklist.revoke_session(claims.sid or "", expires_at=claims.expires_at + timedelta(days=1))
 
     def answer(self, number: int) -> None:
         self.answered[number] = clock.elapsed()

@@ -24,7 +24,7 @@ from . import clock, databases, entries, snapshot, users
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
-from .keys import fingerprint
+from .keys import fingerprint, is_sid
 from .models import BlacklistEntry, TokenSession
 from .querysets import BlacklistQuerySet, SessionQuerySet
 from .refusal import Refused
@@ -59,7 +59,6 @@ def revoke_token(
 def revoke_session(
     sid: str,
     *,
-    issuer: str,
     expires_at: datetime,
     user_pk: Any = None,
     reason: str = Reason.REVOKED,
@@ -67,12 +66,13 @@ def revoke_session(
 ) -> tuple[BlacklistEntry, bool]:
     """Refuse every token of the session ``sid``; ``expires_at`` is the end of the last of them.
 
-    Returns the entry and whether it is new. ``sessions.end`` calls this and deletes the session's
-    row.
+    Returns the entry and whether it is new. Raises ValueError if ``sid`` is not the id of a session
+    of this app, because no token would be refused. ``sessions.end`` calls this and deletes the
+    session's row.
     """
-    entry = entries.of_session(
-        sid, issuer=issuer, user_pk=user_pk, reason=reason, expires_at=expires_at
-    )
+    if not is_sid(sid):
+        raise ValueError(f"{sid!r} is not the id of a session of this app.")
+    entry = entries.of_session(UUID(sid), user_pk=user_pk, reason=reason, expires_at=expires_at)
     return _write(entry, using or database())
 
 

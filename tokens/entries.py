@@ -6,6 +6,7 @@ Nothing here writes: ``blacklist`` does.
 import re
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import CharField, DateTimeField, F, Value
@@ -38,14 +39,12 @@ def of_token(claims: Claims, *, user_pk: Any, reason: str) -> BlacklistEntry:
     )
 
 
-def of_session(
-    sid: str, *, issuer: str, user_pk: Any, reason: str, expires_at: datetime
-) -> BlacklistEntry:
+def of_session(sid: UUID, *, user_pk: Any, reason: str, expires_at: datetime) -> BlacklistEntry:
     """Return the entry, not saved, that refuses every token of the session ``sid``."""
     return BlacklistEntry(
-        key=key_for(Scope.SESSION, sid, issuer=issuer),
+        key=sid,
         scope=Scope.SESSION,
-        subject=_readable(sid),
+        subject=str(sid),
         user_id=user_pk,
         reason=reason,
         expires_at=expires_at,

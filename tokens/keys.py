@@ -50,19 +50,17 @@ def _seal(sid: str) -> str:
 
 
 def session_uuid(sid: str) -> uuid.UUID | None:
-    """Return ``sid`` as the UUIDv7 it spells, or None if it is anything else."""
+    """Return ``sid`` as the UUIDv7 it spells in canonical form, or None if it is anything else."""
     return uuid.UUID(sid) if _is_session(sid) else None
 
 
 def key_for(scope: str, subject: str, *, issuer: str) -> uuid.UUID:
-    """Return the key of the entry that refuses ``subject`` (a jti, sid or user id).
+    """Return the key of the entry that refuses ``subject`` (a jti or user id).
 
-    The id of one of our sessions is its own key: time-ordered keys keep neighbouring rows on
-    neighbouring pages. Everything else becomes a UUIDv8 from SHA-256 over the length-prefixed
-    parts, so two parts never run together. The version keeps the two kinds apart.
+    It is a UUIDv8 from SHA-256 over the length-prefixed parts, so two parts never run together. The
+    id of a session is its own key: time-ordered keys keep neighbouring rows on neighbouring pages.
+    The version keeps the two kinds apart.
     """
-    if scope == "session" and (sid := session_uuid(subject)):
-        return sid
     digest = hashlib.sha256(_prefix(scope, issuer) + _with_length(subject)).digest()
     number = int.from_bytes(digest[:16], "big")
     number = number & ~(0xF << 76) | 0x8 << 76  # version 8
@@ -87,14 +85,9 @@ def fingerprints_of(sid: str, jti: str, issuer: str) -> tuple[int, int]:
 
     Each check needs them, so this takes a fraction of the time of ``key_for``.
     """
-    return _fingerprint("session", sid, issuer), _fingerprint("token", jti, issuer)
-
-
-def _fingerprint(scope: str, subject: str, issuer: str) -> int:
-    if scope == "session" and _is_session(subject):
-        return int(subject[19:23] + subject[24:], 16)
-    digest = hashlib.sha256(_prefix(scope, issuer) + _with_length(subject)).digest()
-    return int.from_bytes(digest[8:16], "big") & ~(0x7 << 61) | 0x5 << 61
+    digest = hashlib.sha256(_prefix("token", issuer) + _with_length(jti)).digest()
+    token = int.from_bytes(digest[8:16], "big") & ~(0x7 << 61) | 0x5 << 61
+    return int(sid[19:23] + sid[24:], 16), token
 
 
 @lru_cache(maxsize=64)

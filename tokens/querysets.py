@@ -50,7 +50,9 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
 
     def about(self, subject: str, *, issuer: str) -> "BlacklistQuerySet":
         """Return the entries for exactly this jti, sid or user id (at most three)."""
-        keys = {key_for(scope, subject, issuer=issuer) for scope in ("token", "session", "user")}
+        keys = {key_for(scope, subject, issuer=issuer) for scope in ("token", "user")}
+        if sid := session_uuid(subject):
+            keys.add(sid)
         return self.filter(key__in=keys)
 
 

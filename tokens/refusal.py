@@ -1,12 +1,13 @@
 """The rule of refusal: one SQL expression that any query can include."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import BooleanField, Expression
 
 from .claims import Claims
 from .conf import simplejwt
-from .keys import key_for, session_uuid
+from .keys import key_for
 from .models import BlacklistEntry, TokenSession
 
 
@@ -36,7 +37,7 @@ class Refused(Expression):
             return "(1 = 1)", ()
         keys = [key_for("token", claims.jti, issuer=claims.issuer)]
         if claims.sid is not None:
-            keys.append(key_for("session", claims.sid, issuer=claims.issuer))
+            keys.append(UUID(claims.sid))
         else:
             # Users are ours, so only a configured issuer counts, not one that the token names.
             keys.append(key_for("user", claims.user_id or "", issuer=simplejwt.ISSUER or ""))
@@ -50,5 +51,5 @@ class Refused(Expression):
         if claims.needs_session:
             table = name(TokenSession._meta.db_table)
             sql = f"({sql} OR NOT EXISTS(SELECT 1 FROM {table} WHERE sid = %s))"  # noqa: S608
-            values.append(field.get_db_prep_value(session_uuid(claims.sid or ""), connection))
+            values.append(values[1])
         return sql, tuple(values)

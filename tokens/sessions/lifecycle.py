@@ -169,7 +169,6 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
         ends.append(session.expires_at)
     answer = blacklist.revoke_session(
         claims.sid,
-        issuer=claims.issuer,
         user_pk=session.user_id if session else users.pk_of(claims, ask=False),
         expires_at=max(ends),
         reason=reason,

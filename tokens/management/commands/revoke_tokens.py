@@ -11,7 +11,7 @@ from tokens import blacklist, clock, sessions
 from tokens.claims import Claims
 from tokens.conf import simplejwt
 from tokens.formats import count, moment
-from tokens.keys import session_uuid
+from tokens.keys import is_sid
 from tokens.management.shell import (
     add_common_arguments,
     answer,
@@ -141,9 +141,7 @@ class Command(BaseCommand):
             result = Result("session", sid, options["dry_run"], 1, 1, until)
             return result, f"{_ended(result)}, of the user with id {session.user_id}."
         if not options["dry_run"]:
-            entry, _ = blacklist.revoke_session(
-                sid, issuer=simplejwt.ISSUER or "", expires_at=until, reason=REASON, using=using
-            )
+            entry, _ = blacklist.revoke_session(sid, expires_at=until, reason=REASON, using=using)
             until = entry.expires_at
         result = Result("session", sid, options["dry_run"], 0, 0, until)
         refused = f"access tokens {_are(result, 'are')} refused until {moment(until)}"
@@ -207,9 +205,9 @@ def _sid(text: str) -> str:
         sid = str(UUID(text))  # however it is spelled
     except ValueError:
         sid = ""
-    if session_uuid(sid) is None:
+    if not is_sid(sid):
         raise CommandError(
-            f"--session must be the id of a session, a UUID of version 7, not {text!r}.",
+            f"--session must be the id of a session of this app, not {text!r}.",
             returncode=USAGE,
         )
     return sid
