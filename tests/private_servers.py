@@ -165,10 +165,15 @@ class MariaDB(Private):
     def connect(self, *, admin: bool = False, other: bool = False) -> Any:
         if admin:
             return pymysql.connect(
-                unix_socket=str(self.directory / "socket"), user="root", autocommit=True
+                unix_socket=str(self.directory / "socket"),
+                user="root",
+                autocommit=True,
+                ssl_disabled=True,
             )
         name = "other" if other else "app"
-        return pymysql.connect(host="127.0.0.1", port=self.port, user=name, database="app")
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user=name, database="app", ssl_disabled=True
+        )
 
     def terminate_all(self, admin: Any) -> None:
         with admin.cursor() as cursor:

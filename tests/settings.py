@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+from .without_tls import without_tls
+
 os.environ["DEBUG"] = "1"
 os.environ["SECRET_KEY"] = "a-secret-for-tests-only-that-is-long-enough-for-every-hmac-of-sha2"
+os.environ.update(without_tls(os.environ))
 
 from project.settings import *  # noqa: F403
 from project.settings import BASE_DIR, DATABASES
