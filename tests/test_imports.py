@@ -10,6 +10,62 @@ from project.settings import BASE_DIR
 pytestmark = [pytest.mark.any_database, pytest.mark.slow]
 
 
+# A project that mounts no view of ours, and whose own view uses our authentication.
+BARE = """
+import sys
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="x" * 50,
+    INSTALLED_APPS=[
+        "django.contrib.auth", "django.contrib.contenttypes", "drf_spectacular", "tokens"
+    ],
+    REST_FRAMEWORK={
+        "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.api.authentication.JWTAuthentication"],
+        "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    },
+)
+import django
+django.setup()
+"""
+
+
+def run(code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_starting_the_app_imports_nothing_that_only_endpoints_need() -> None:
+    loaded = 'assert not {"drf_spectacular.plumbing", "rest_framework.views"} & set(sys.modules)'
+    run(f"{BARE}\n{loaded}")
+
+
+def test_the_schema_knows_our_authentication_whatever_is_imported_first() -> None:
+    run(
+        f"""{BARE}
+from django.urls import path
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.utils import extend_schema
+from rest_framework.views import APIView
+
+class Mine(APIView):
+    @extend_schema(responses=None)
+    def get(self, request):
+        pass
+
+schema = SchemaGenerator(patterns=[path("mine/", Mine.as_view())]).get_schema(public=True)
+assert {{"jwtAuth": []}} in schema["paths"]["/mine/"]["get"].get("security", []), schema
+assert not GENERATOR_STATS, GENERATOR_STATS
+"""
+    )
+
+
 def test_imports_run_one_way() -> None:
     lint = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as l; l()"],
@@ -43,7 +99,4 @@ django.setup()
 from django.core.management import call_command
 call_command("check")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=BASE_DIR, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run(code)

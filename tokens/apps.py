@@ -1,4 +1,4 @@
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -16,6 +16,3 @@ class TokensConfig(AppConfig):
 
         receivers.connect()
         post_migrate.connect(receivers.forget_snapshot, self)
-
-        if apps.is_installed("drf_spectacular"):
-            from .api import schema  # noqa: F401

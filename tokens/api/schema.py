@@ -7,8 +7,6 @@ from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 
-from . import views
-
 OURS = "tokens.api.serializers."
 
 
@@ -52,6 +50,8 @@ class TokenViewExtension(OpenApiViewExtension):
     match_subclasses = True
 
     def view_replacement(self) -> Any:
+        from . import views  # they need the package, which needs this module
+
         view: Any = self.target
         described = type(view.__name__, (view,), {})
         success: dict[int, Any] = {200: view.serializer_class}
