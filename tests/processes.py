@@ -1,4 +1,4 @@
-"""``manage.py`` as a process of its own, on the database of the test."""
+"""``manage.py`` as a process of its own, on the database of the test, and servers to ask."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from django.db import connection
 
@@ -48,6 +49,12 @@ def manage(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+def fetch(url: str) -> httpx.Response:
+    """GET ``url``, which is plain HTTP, on a connection of its own."""
+    # Otherwise httpx reads all of the system's certificates each time.
+    return httpx.get(url, timeout=20, verify=False)  # noqa: S501 (there is no TLS)
 
 
 def wait_until(happened: Callable[[], bool], *, seconds: int = 60) -> None:

@@ -19,7 +19,7 @@ from django.contrib.auth.models import AbstractUser
 from project.settings import BASE_DIR
 
 from .private_server import free_port
-from .processes import environment, wait_until
+from .processes import environment, fetch, wait_until
 from .traffic import LOGOUT, ME, REFRESH, STATELESS, VERIFY, Login, Site
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -76,7 +76,7 @@ def serving(name: str, log: Path) -> Iterator[Site]:
 
 
 def metrics(site: Site) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{site.port}/metrics/", timeout=20)
+    return fetch(f"http://127.0.0.1:{site.port}/metrics/")
 
 
 def answered_from_snapshot(site: Site) -> dict[str, float]:

@@ -124,7 +124,7 @@ def _serve(database: Any, log: Path, max_age: float) -> Iterator[Site]:
         subprocess.Popen(
             shlex.split(
                 f"setpriv --bounding-set {bounds} --inh-caps {bounds} {sys.executable} -m gunicorn"
-                f" --no-control-socket --workers 2 --threads 2 --bind 127.0.0.1:{port}"
+                f" --no-control-socket --preload --workers 2 --threads 2 --bind 127.0.0.1:{port}"
                 " project.wsgi"
             ),
             cwd=BASE_DIR,

@@ -19,7 +19,7 @@ from tokens import cleanup
 from tokens.models import BlacklistEntry, CleanupRun
 
 from .expiring import IN_A_WHILE, add_entries
-from .processes import environment, wait_until
+from .processes import environment, fetch, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -45,7 +45,7 @@ class Server:
         return self._log.read_text()
 
     def get(self, path: Any) -> Any:
-        return httpx.get(self._url + path, timeout=20)
+        return fetch(self._url + path)
 
     def answers(self) -> Any:
         assert self.child.poll() is None, self.log

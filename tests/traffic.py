@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 PASSWORD = "correct horse battery staple"
-PAUSE = 0.02
+PAUSE = 0.05
 PATIENCE = 30  # seconds; nothing may take as long
 
 ME, STATELESS, VERIFY = "GET /api/me/", "GET /api/stateless/", "POST /api/token/verify/"
