@@ -1,10 +1,11 @@
 """``manage.py`` as a process of its own, on the database of the test, and servers to ask."""
 
+import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,6 +50,40 @@ def manage(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+_IN_TURN = """
+import contextlib, io, json, sys
+from django.core.management import execute_from_command_line
+answers = []
+for arguments in json.loads(sys.argv[1]):
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            execute_from_command_line(["manage.py", *arguments])
+        except SystemExit as end:
+            code = end.code
+    answers.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(answers))
+"""
+
+
+def manage_in_turn(*commands: Sequence[str], **changes: str) -> list[tuple[int, str, str]]:
+    """Run commands in one process; return what each exits with, and what it writes to where.
+
+    To start takes most of the time of a command that is over at once.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_TURN, json.dumps(commands)],
+        cwd=Path(MANAGE).parent,
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [(code, out, err) for code, out, err in json.loads(done.stdout)]
 
 
 def fetch(url: str) -> httpx.Response:

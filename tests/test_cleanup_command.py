@@ -24,7 +24,7 @@ from tokens.models import BlacklistEntry, CleanupRun
 from . import calling
 from .conftest import HOUR
 from .expiring import IN_A_WHILE, add_entries, add_run, add_sessions
-from .processes import command, environment, manage, wait_until
+from .processes import command, environment, manage, manage_in_turn, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -410,7 +410,8 @@ def test_numbers_may_come_as_text_or_as_numbers() -> None:
 def test_the_trigger_is_for_python_only() -> None:
     call(trigger="admin")
     assert CleanupRun.objects.get().trigger == "admin"
-    assert manage("cleanup_tokens", "--trigger", "admin").returncode == 2
+    [(code, _, err)] = manage_in_turn(("cleanup_tokens", "--trigger", "admin"))
+    assert (code, "unrecognized arguments: --trigger" in err) == (2, True)
 
 
 # The progress bar
@@ -461,56 +462,67 @@ def test_a_process_removes_and_exits_with_0() -> None:
 
 @pytest.mark.any_database
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments",
-    [("--batch-size", "-5"), ("--batch-size=2026-01-01",), ("--database", "x")],
-    ids=" ".join,
-)
-def test_a_process_answers_wrong_input_with_one_line_and_2(arguments: Any) -> None:
-    done = manage("cleanup_tokens", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
+def test_the_command_line_answers_wrong_input_with_one_line_and_2() -> None:
+    wrong = [
+        ("--batch-size", "-5"),
+        ("--batch-size=2026-01-01",),
+        ("--database", "x"),
+        ("--every", "24"),
+    ]
+    answers = manage_in_turn(*(("cleanup_tokens", *arguments) for arguments in wrong))
+    for code, out, err in answers:
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert answers[-1][2] == "CommandError: --every: '24' has no unit: is it 24s, 24m or 24h?\n"
 
 
 @pytest.mark.any_database
 @pytest.mark.slow
-def test_a_process_refuses_two_questions_at_once() -> None:
-    done = manage("cleanup_tokens", "--check", "--dry-run")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+def test_the_command_line_refuses_two_questions_at_once() -> None:
+    both = [("--check", "--dry-run"), ("--every=24h", "--dry-run"), ("--every=24h", "--check")]
+    answers = manage_in_turn(*(("cleanup_tokens", *options) for options in both))
+    for (first, second), (code, out, err) in zip(both, answers, strict=True):
+        assert (code, out) == (2, "")
+        assert f"{second}: not allowed with argument {first.partition('=')[0]}\n" in err
+        assert "Traceback" not in err
+
+
+QUESTIONS = [("cleanup_tokens", option) for option in ("-v1", "--check", "--dry-run", "--if-due")]
+DOWN = [
+    "sqlite:////no/such/directory/db.sqlite3",
+    "postgres://postgres@127.0.0.1:1/nothing",
+    "mysql://root@127.0.0.1:1/nothing",
+]
 
 
 @pytest.mark.any_database
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "url",
-    [
-        "sqlite:////no/such/directory/db.sqlite3",
-        "postgres://postgres@127.0.0.1:1/nothing",
-        "mysql://root@127.0.0.1:1/nothing",
-    ],
-    ids=lambda url: url.partition(":")[0],
-)
-@pytest.mark.parametrize("option", ["-v1", "--check", "--dry-run", "--if-due"])
-def test_a_process_answers_a_database_that_is_down_with_one_line_and_1(
-    url: str, option: str
-) -> None:
-    done = manage("cleanup_tokens", option, DATABASE_URL=url)
+@pytest.mark.parametrize("url", DOWN, ids=lambda url: url.partition(":")[0])
+def test_the_command_line_answers_a_database_that_is_down_with_one_line_and_1(url: str) -> None:
+    for code, out, err in manage_in_turn(*QUESTIONS, DATABASE_URL=url):
+        assert (code, out) == (1, "")
+        assert "The database 'default' can't be used (OperationalError: " in err
+        assert err.count("\n") == 1
+
+
+@pytest.mark.any_database
+@pytest.mark.slow
+def test_a_process_answers_a_database_that_is_down_with_one_line_and_1() -> None:
+    done = manage("cleanup_tokens", DATABASE_URL=DOWN[0])
     assert (done.returncode, done.stdout) == (1, "")
-    assert "The database 'default' can't be used (OperationalError: " in done.stderr
+    assert done.stderr.startswith("CommandError: The database 'default' can't be used (")
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.any_database
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["-v1", "--check", "--dry-run", "--if-due"])
-def test_a_process_answers_a_database_without_tables_with_one_line_and_1(
-    tmp_path: Path, option: str
+def test_the_command_line_answers_a_database_without_tables_with_one_line_and_1(
+    tmp_path: Path,
 ) -> None:
-    done = manage("cleanup_tokens", option, DATABASE_URL=f"sqlite:///{tmp_path}/empty.sqlite3")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    assert "migrated" in done.stderr
+    url = f"sqlite:///{tmp_path}/empty.sqlite3"
+    for code, out, err in manage_in_turn(*QUESTIONS, DATABASE_URL=url):
+        assert (code, out) == (1, "")
+        assert err.count("\n") == 1
+        assert "migrated" in err
 
 
 @pytest.fixture

@@ -183,23 +183,6 @@ def test_a_wrong_interval_is_one_line_and_2(call: Any, value: Any) -> None:
     assert "\n" not in err
 
 
-@pytest.mark.any_database
-@pytest.mark.slow
-@pytest.mark.parametrize("other", ["--dry-run", "--check"])
-def test_it_goes_together_with_no_question(other: str) -> None:
-    done = manage("cleanup_tokens", "--every=24h", other)
-    assert done.returncode == 2
-    assert "not allowed with argument --every" in done.stderr
-
-
-@pytest.mark.any_database
-@pytest.mark.slow
-def test_a_process_answers_a_wrong_interval_with_one_line_and_2() -> None:
-    done = manage("cleanup_tokens", "--every", "24")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == ("CommandError: --every: '24' has no unit: is it 24s, 24m or 24h?\n")
-
-
 # As a process
 
 

@@ -41,10 +41,10 @@ def test_neighbours_in_a_full_table_are_found(members: int) -> None:
     assert keys.isdisjoint([members + 1])
 
 
-@pytest.mark.slow
-def test_a_million_fit_into_32_megabytes() -> None:
+def test_a_sixteenth_of_a_million_fits_into_two_megabytes() -> None:
+    """So do a million into 32: the slots double, so a sixteenth leaves the same share free."""
     draw = random.Random(5)  # noqa: S311 (no secret)
-    members = array("Q", (draw.getrandbits(64) | 1 for _ in range(MILLION)))
+    members = array("Q", (draw.getrandbits(64) | 1 for _ in range(MILLION // 16)))
     gc.collect()
     tracemalloc.start()
     try:
@@ -52,7 +52,7 @@ def test_a_million_fit_into_32_megabytes() -> None:
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert kept <= 32_000_000
-    assert peak <= 32_000_000
+    assert kept <= 32_000_000 // 16
+    assert peak <= 32_000_000 // 16
     assert keys.memory <= kept
-    assert not any(keys.isdisjoint([number]) for number in members[::1000])
+    assert not any(keys.isdisjoint([number]) for number in members[::60])

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from django.db import OperationalError
 from django.utils.dateparse import parse_datetime
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 
-from project.settings import BASE_DIR
 from tokens import clock, sessions
 from tokens.jwt import AccessToken, RefreshToken
 from tokens.keys import new_sid
@@ -28,6 +26,7 @@ from tokens.models import BlacklistEntry, TokenSession
 
 from . import calling
 from .conftest import Login, alive, dead
+from .processes import command, environment, manage, manage_in_turn
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -363,51 +362,38 @@ def test_every_option_has_a_help_text_or_speaks_for_itself() -> None:
 
 @pytest.mark.any_database
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "code", "says"),
-    [
-        ([], 2, r"CommandError: Give exactly one of [^\n]+\n"),
-        (["--user", "nobody"], 2, r"CommandError: There is no user 'nobody'\.\n"),
-        (["--jti", "x", "--expires", "x"], 2, r"CommandError: --expires must be [^\n]+\n"),
-        (
-            ["--user", "nobody", "--database", "x"],
-            2,
-            r"CommandError: There is no database [^\n]+\n",
-        ),
-    ],
-)
-def test_the_process_exits_with_the_code_and_one_line(
-    arguments: Any, code: int, says: str, tmp_path: Path
-) -> None:
-    environment = os.environ | {
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
-        "DJANGO_SETTINGS_MODULE": "project.settings",
+def test_the_command_line_exits_with_2_and_one_line() -> None:
+    wrong = {
+        (): r"CommandError: Give exactly one of [^\n]+\n",
+        ("--user", "nobody"): r"CommandError: There is no user 'nobody'\.\n",
+        ("--jti", "x", "--expires", "x"): r"CommandError: --expires must be [^\n]+\n",
+        ("--user", "nobody", "--database", "x"): r"CommandError: There is no database [^\n]+\n",
     }
-    manage = [sys.executable, str(BASE_DIR / "manage.py")]
-    subprocess.run([*manage, "migrate", "-v0"], env=environment, check=True)
-    done = subprocess.run(
-        [*manage, "revoke_tokens", *arguments], env=environment, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout) == (code, "")
-    assert re.fullmatch(says, done.stderr), done.stderr
+    answers = manage_in_turn(*(("revoke_tokens", *arguments) for arguments in wrong))
+    for says, (code, out, err) in zip(wrong.values(), answers, strict=True):
+        assert (code, out) == (2, "")
+        assert re.fullmatch(says, err), err
+
+
+@pytest.mark.any_database
+@pytest.mark.slow
+def test_the_process_exits_with_2_and_one_line() -> None:
+    done = manage("revoke_tokens")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"CommandError: Give exactly one of [^\n]+\n", done.stderr)
 
 
 @pytest.mark.slow
-def test_on_a_terminal_it_asks_and_goes_on(tmp_path: Path) -> None:
-    environment = os.environ | {
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}",
-        "DJANGO_SETTINGS_MODULE": "project.settings",
-    }
-    manage = [sys.executable, str(BASE_DIR / "manage.py")]
-    subprocess.run([*manage, "migrate", "-v0"], env=environment, check=True)
+def test_on_a_terminal_it_asks_and_goes_on() -> None:
     here, there = pty.openpty()
     os.write(here, b"yes\n")
     done = subprocess.run(
-        [*manage, "revoke_tokens", "--all-users"],
-        env=environment,
+        command("revoke_tokens", "--all-users"),
+        env=environment(),
         stdin=there,
         capture_output=True,
         text=True,
+        check=False,
     )
     os.close(here)
     os.close(there)
