@@ -30,7 +30,6 @@ SENDS_OTHER_SQL = [
 EVERYTHING = sorted({"tests/test_api.py", *(name.partition("::")[0] for name in SENDS_OTHER_SQL)})
 
 
-@pytest.mark.xdist_group("many at once")  # test_races is among them
 @pytest.mark.timeout(1500)
 def test_everything_holds_for_another_user_model_and_other_claims() -> None:
     chosen = EVERYTHING

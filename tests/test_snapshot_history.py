@@ -156,7 +156,7 @@ def work(
         if mine and made % every == 0:
             history.revoke(mine.pop())
         if made >= checks:
-            time.sleep(0.0005)  # the others need the processor
+            time.sleep(0.002)  # the others need the processor
     over.wait()
     done.wait(900)  # nobody revokes any more
     time.sleep(MAX_AGE * 1.2)
