@@ -67,6 +67,8 @@ class Run:
 
     def __post_init__(self) -> None:
         self.environment = os.environ | {"DATABASE_URL": DATABASES[self.name]}
+        # Or each of the many processes would compile all tests again, as pytest rewrites them.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     @property
     def command(self) -> list[str]:
