@@ -127,7 +127,7 @@ def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(
     serve: Any, name: Any
 ) -> None:
     add_entries(2_000)
-    workers = 1 if name == "hypercorn" else WORKERS[name]
+    workers = 1 if name == "hypercorn" else 2
     with serve(name, workers=workers, app="tests.slow_server:application") as server:
         wait_until(lambda: BlacklistEntry.objects.count() < 2_000)
         assert server.answers()
