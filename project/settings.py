@@ -156,6 +156,9 @@ CRONTAB_DJANGO_PROJECT_NAME = env.str("CRONTAB_PROJECT_NAME", default="django-to
 CRONTAB_DJANGO_SETTINGS_MODULE = "project.settings"
 CRONTAB_DJANGO_MANAGE_PATH = str(BASE_DIR / "manage.py")
 
+# Seconds for which /health/ may repeat that the cleanup is fine.
+HEALTH_CACHE_SECONDS = 5
+
 # An ASGI server cleans up by itself; see project/asgi.py. You can combine it with cron: only one
 # run is active at a time, and only if one is due.
 CLEANUP_IN_SERVER = env.bool("CLEANUP_IN_SERVER", default=True)

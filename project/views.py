@@ -25,7 +25,6 @@ from tokens.schedule import crontab
 
 logger = logging.getLogger(__name__)
 
-STATE_SECONDS = 5
 _STATE = "project.health.state"
 
 
@@ -101,7 +100,7 @@ def _state() -> Status:
     state = cleanup.status()
     if not state.overdue:
         try:
-            cache.set(_STATE, state, timeout=STATE_SECONDS)
+            cache.set(_STATE, state, timeout=settings.HEALTH_CACHE_SECONDS)
         except Exception:
             logger.warning("the cache can't be written", exc_info=True)
     return state

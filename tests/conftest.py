@@ -15,6 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from pytest_django.plugin import DjangoDbBlocker
 from rest_framework.test import APIClient
 
+from project import settings as project_settings
 from tokens import retry
 
 from .emptying import replace_flush
@@ -58,16 +59,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
         replace_flush()
 
 
-@pytest.fixture(autouse=True)
-def fresh_health(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the health endpoint read the state each time."""
-    if "cached_health" not in request.fixturenames:
-        monkeypatch.setattr("project.views.STATE_SECONDS", 0)
-
-
 @pytest.fixture
-def cached_health() -> Iterator[None]:
-    """Let it cache, as it does, from an empty cache on."""
+def cached_health(settings: Any) -> Iterator[None]:
+    """Let the health endpoint cache, as the project does, from an empty cache on."""
+    settings.HEALTH_CACHE_SECONDS = project_settings.HEALTH_CACHE_SECONDS
     cache.clear()
     yield
     cache.clear()

@@ -12,6 +12,7 @@ os.environ.update(without_tls(os.environ))
 from project.settings import *  # noqa: F403
 from project.settings import BASE_DIR, DATABASES
 
+HEALTH_CACHE_SECONDS = 0  # or a test would see the state of the one before
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # Threads of a test must meet in the same database, which they do not in memory.

@@ -14,7 +14,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.test import Client
 
 from tokens.schedule import crontab
-from tokens.schedule.crontab import State, installed
+from tokens.schedule.crontab import State
 
 from . import calling, crontabs
 from .expiring import add_entries
@@ -153,15 +153,13 @@ def test_a_program_that_may_not_be_started_is_unknown(settings: Any, tmp_path: P
     assert (found.state, found.reason) == (State.UNKNOWN, f"{tmp_path} -l: Permission denied")
 
 
-def test_a_program_that_hangs_is_unknown(
-    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(installed, "_SECONDS", 0.2)
+def test_a_program_that_hangs_is_unknown(settings: Any, tmp_path: Path) -> None:
     slow = tmp_path / "crontab"
     slow.write_text("#!/bin/sh\nexec sleep 30\n")
     slow.chmod(0o755)
     settings.CRONTAB_EXECUTABLE = str(slow)
-    assert crontab.inspect().reason == f"{slow} -l did not answer within 0.2 seconds"
+    found = crontab.inspect(seconds=0.2)
+    assert found.reason == f"{slow} -l did not answer within 0.2 seconds"
 
 
 def test_on_windows_it_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

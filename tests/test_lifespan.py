@@ -13,7 +13,6 @@ from django.core.handlers.asgi import ASGIHandler
 from project.settings import BASE_DIR
 from tokens import cleanup
 from tokens.cleanup import CleanupReport
-from tokens.schedule import lifespan
 from tokens.schedule.lifespan import CleanupLifespan
 
 from .asgi import Server, until
@@ -75,11 +74,11 @@ async def returning(scope: Any, receive: Any, send: Any) -> None:
     pass
 
 
-def live(application: Any, *, once: Any = lambda: True) -> Any:
+def live(application: Any, *, once: Any = lambda: True, **options: Any) -> Any:
     """Start the wrapped application and stop it, ``once`` that holds; return its two answers."""
 
     async def main() -> Any:
-        server = Server(CleanupLifespan(application))
+        server = Server(CleanupLifespan(application, **options))
         started = await server.tell("startup")
         if started != COMPLETE:
             await asyncio.wait_for(server.task, 10)
@@ -161,7 +160,6 @@ def test_a_setting_without_meaning_is_an_error_at_the_start(settings: Any, value
 def test_a_batch_that_hangs_is_left_behind_after_a_while(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifespan, "_PATIENCE", 0.1)
     hanging, released = threading.Event(), threading.Event()
 
     def hang(**options: Any) -> Any:
@@ -170,7 +168,7 @@ def test_a_batch_that_hangs_is_left_behind_after_a_while(
         return CleanupReport("succeeded")
 
     monkeypatch.setattr(cleanup, "run", hang)
-    assert live(returning, once=hanging.is_set) == (COMPLETE, ENDED)
+    assert live(returning, once=hanging.is_set, patience=0.1) == (COMPLETE, ENDED)
     [thread] = ours()
     assert thread.daemon
     assert "still running 0.1 s after it was asked to stop" in caplog.text

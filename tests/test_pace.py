@@ -107,32 +107,22 @@ def test_a_run_is_slower_while_others_work(monkeypatch: pytest.MonkeyPatch, othe
     assert all(seconds > 0 for seconds in rests)
 
 
-@pytest.fixture
-def watching(monkeypatch: pytest.MonkeyPatch) -> Any:
+def watching() -> pace.Others:
     """Ask each time, and have asked once: what was before does not count."""
-    monkeypatch.setattr(pace, "_ASK_FIRST", 0)
-    monkeypatch.setattr(pace, "_ASK_EVERY", 0)
-
-    def watch() -> Any:
-        others = pace.Others("default")
-        others.are_busy()
-        return others
-
-    return watch
+    others = pace.Others("default", ask_first=0, ask_every=0)
+    others.are_busy()
+    return others
 
 
-def test_others_are_taken_to_work_until_it_has_watched_for_a_moment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pace, "_ASK_FIRST", 1)
-    others = pace.Others("default")
+def test_others_are_taken_to_work_until_it_has_watched_for_a_moment() -> None:
+    others = pace.Others("default", ask_first=1)
     assert others.are_busy()
     assert others.are_busy()
     time.sleep(1)
     assert not others.are_busy()
 
 
-def test_others_are_seen_while_they_work_and_not_longer(watching: Any) -> None:
+def test_others_are_seen_while_they_work_and_not_longer() -> None:
     add_entries(1)
     with somebody_else() as other:
         write(other)
@@ -152,7 +142,7 @@ def test_others_are_seen_while_they_work_and_not_longer(watching: Any) -> None:
             others.are_busy()  # a question counts what came just before the last one, too
 
 
-def test_our_own_writes_are_nobody_elses(watching: Any) -> None:
+def test_our_own_writes_are_nobody_elses() -> None:
     others = watching()
     add_entries(5)
     batches.delete(BlacklistEntry.objects.all(), clock.now(), limit=2)
@@ -168,7 +158,7 @@ def test_others_are_asked_for_at_most_twice_a_second(statements: Callable[[], An
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="knows who may see what")
-def test_others_whose_work_may_not_be_seen_are_taken_to_work(watching: Any) -> None:
+def test_others_whose_work_may_not_be_seen_are_taken_to_work() -> None:
     role = f"tokens_test_{os.getpid()}"
     with connection.cursor() as cursor, somebody_else() as other:
         cursor.execute(f"CREATE ROLE {role}")

@@ -25,10 +25,6 @@ _GENTLE_REST = 9
 _GENTLE_FEWEST = 500
 _LONGEST_REST = 5.0  # seconds; one batch that was stuck is no reason to stop for long
 
-# Seconds for which the answer to "do others work?" holds, and those until the first one.
-_ASK_EVERY = 0.5
-_ASK_FIRST = 0.1
-
 
 class Pace:
     """The size of the batches and the rests between them, of one table.
@@ -65,15 +61,15 @@ def _adapted(size: int, seconds: float, aim: float) -> int:
 class Others:
     """Whether others use the database during a run.
 
-    Until it has observed for 0.1 s, it assumes that they do. Activity before the run does not
-    count.
+    Until it has observed for ``ask_first`` seconds, it assumes that they do. Activity before the
+    run does not count. Each answer holds for ``ask_every`` seconds.
     """
 
-    def __init__(self, using: str) -> None:
-        self._using = using
+    def __init__(self, using: str, *, ask_first: float = 0.1, ask_every: float = 0.5) -> None:
+        self._using, self._every = using, ask_every
         self._asked: float | None = None
         self._answer = True
-        self._wait = _ASK_FIRST
+        self._wait = ask_first
         self._seen: object = None
 
     def are_busy(self) -> bool:
@@ -85,7 +81,7 @@ class Others:
             self._ask(0.0)
         elif (passed := monotonic() - self._asked) >= self._wait:
             self._answer = self._ask(passed)
-            self._wait = _ASK_EVERY
+            self._wait = self._every
         return self._answer
 
     def _ask(self, passed: float) -> bool:

@@ -26,9 +26,6 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 logger = logging.getLogger("tokens")
 
-# Seconds that a stopping server waits for the current batch. Containers get 10 to stop.
-_PATIENCE = 8.0
-
 
 class CleanupLifespan:
     """An ASGI application that wraps another one, and cleans up between startup and shutdown.
@@ -36,12 +33,19 @@ class CleanupLifespan:
     ``interval`` is a ``timedelta``, or a text such as ``24h`` or ``1h30m``. Without it,
     TOKENS_CLEANUP_INTERVAL counts and is read each time. Raises TypeError or ValueError if the
     interval is anything else.
+
+    A stopping server waits up to ``patience`` seconds for the current batch. Containers get 10 to
+    stop.
     """
 
     def __init__(
-        self, application: Application, *, interval: timedelta | str | None = None
+        self,
+        application: Application,
+        *,
+        interval: timedelta | str | None = None,
+        patience: float = 8.0,
     ) -> None:
-        self.application = application
+        self.application, self.patience = application, patience
         self.interval = None if interval is None else durations.interval(interval)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +53,7 @@ class CleanupLifespan:
         if scope["type"] != "lifespan":
             await self.application(scope, receive, send)
             return
-        inner, task = _Inner(self.application, scope), _Task(self.interval)
+        inner, task = _Inner(self.application, scope), _Task(self.interval, self.patience)
         try:
             await receive()
             error = await _start(inner, task)
@@ -139,8 +143,8 @@ class _Inner:
 class _Task:
     """The thread that cleans up."""
 
-    def __init__(self, interval: timedelta | None) -> None:
-        self._interval = interval
+    def __init__(self, interval: timedelta | None, patience: float) -> None:
+        self._interval, self._patience = interval, patience
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -168,13 +172,13 @@ class _Task:
         """Wait until the thread has ended, for a limited time."""
         if self._thread is None:
             return
-        until = monotonic() + _PATIENCE
+        until = monotonic() + self._patience
         while self._thread.is_alive() and monotonic() < until:
             await asyncio.sleep(0.05)
         if self._thread.is_alive():
             logger.warning(
                 "Token cleanup is still running %s s after it was asked to stop: left behind",
-                _PATIENCE,
+                self._patience,
                 extra={"event": "task_left_behind"},
             )
 

@@ -18,8 +18,6 @@ from . import config
 
 REPAIR = "manage.py crontab add -v0"
 
-_SECONDS = 5
-
 # How Debian's cron, cronie and busybox say that there is no crontab yet.
 _EMPTY = re.compile(r"no crontab for|can't open '[^']*': No such file", re.IGNORECASE)
 
@@ -57,17 +55,17 @@ class NoProgram(Unreadable):
     """There is no program that reads crontabs."""
 
 
-def inspect() -> Crontab | None:
+def inspect(*, seconds: float = 5) -> Crontab | None:
     """Return whether the cleanup's line is installed; None if django-crontab is not used.
 
-    Runs ``crontab -l`` and waits at most five seconds for it.
+    Runs ``crontab -l`` and waits at most so many seconds for it.
     """
     if not config.is_used():
         return None
     if not config.cleanup_entries():
         return Crontab(State.UNSCHEDULED, user())
     try:
-        lines = read()
+        lines = read(seconds=seconds)
     except Unreadable as error:
         return Crontab(State.UNKNOWN, user(), str(error))
     return judge(lines)
@@ -114,8 +112,8 @@ def _outdated(line: str, schedule: str) -> str | None:
     return None
 
 
-def read() -> list[str]:
-    """Return the lines of the crontab that django-crontab edits.
+def read(*, seconds: float = 5) -> list[str]:
+    """Return the lines of the crontab that django-crontab edits, if it answers in time.
 
     Raises NoProgram or Unreadable, with the reason as the message.
     """
@@ -130,13 +128,13 @@ def read() -> list[str]:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            timeout=_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except (FileNotFoundError, NotADirectoryError):
         raise NoProgram(f"there is no program {program}") from None
     except subprocess.TimeoutExpired:
-        raise Unreadable(f"{program} -l did not answer within {_SECONDS} seconds") from None
+        raise Unreadable(f"{program} -l did not answer within {seconds} seconds") from None
     except OSError as error:
         raise Unreadable(f"{program} -l: {error.strerror}") from None
     if done.returncode == 0:
