@@ -27,3 +27,6 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+
+# Tests make tokens as plain simplejwt does. test_patching_simplejwt.py has the default.
+TOKENS_PATCH_SIMPLEJWT = False

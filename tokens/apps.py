@@ -11,8 +11,10 @@ class TokensConfig(AppConfig):
     def ready(self) -> None:
         from . import (
             checks,  # noqa: F401  (registers them)
+            jwt,
             receivers,
         )
 
+        jwt.patch_simplejwt()
         receivers.connect()
         post_migrate.connect(receivers.forget_snapshot, self)

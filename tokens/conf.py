@@ -60,6 +60,11 @@ class Conf:
         return cast(timedelta, found)
 
     @property
+    def TOKENS_PATCH_SIMPLEJWT(self) -> bool:
+        """Whether simplejwt's own token classes check the blacklist and start sessions too."""
+        return getattr(settings, "TOKENS_PATCH_SIMPLEJWT", True)
+
+    @property
     def TOKENS_SESSION_CLAIM(self) -> str:
         """The claim that carries the id of a token's session."""
         return getattr(settings, "TOKENS_SESSION_CLAIM", SESSION_CLAIM)

@@ -20,7 +20,7 @@ from .values import simplejwt_setting
 @register(Tags.security)
 def check_protection(**kwargs: Any) -> list[CheckMessage]:
     """Return an Error if requests can be authenticated without asking the blacklist."""
-    from ..jwt import RevocableToken
+    from ..jwt import RevocableToken, patched
 
     doors = [import_string(path) for path in _authentication_classes()]
     token_classes = [
@@ -29,7 +29,7 @@ def check_protection(**kwargs: Any) -> list[CheckMessage]:
             "AUTH_TOKEN_CLASSES", ["rest_framework_simplejwt.tokens.AccessToken"]
         )
     ]
-    if all(issubclass(token, RevocableToken) for token in token_classes):
+    if all(issubclass(patched(token), RevocableToken) for token in token_classes):
         return []
     if not any(_asks(door) for door in doors):
         return [

@@ -61,6 +61,9 @@ RULES = {
     "TOKENS_SESSION_METADATA": _Rule(
         "tokens.E006", "True or False", lambda value: isinstance(value, bool), "True"
     ),
+    "TOKENS_PATCH_SIMPLEJWT": _Rule(
+        "tokens.E028", "True or False", lambda value: isinstance(value, bool), "True"
+    ),
     "TOKENS_MAX_SESSIONS_PER_USER": _Rule(
         "tokens.E007",
         "None or a whole number above zero",

@@ -11,6 +11,8 @@ from .classes import (
     SlidingToken,
     claims_for_logout,
 )
+from .patch import install as patch_simplejwt
+from .patch import patched
 from .revocable import (
     MAX_TOKEN_BYTES,
     ODD_CLAIM,
@@ -32,5 +34,7 @@ __all__ = [
     "check_user",
     "claims_for_logout",
     "is_left_to_caller",
+    "patch_simplejwt",
+    "patched",
     "simplejwt_errors",
 ]

@@ -1,0 +1,73 @@
+"""Make simplejwt's own token classes ours, whoever imports them and whenever they did.
+
+Other packages (djoser, dj-rest-auth) and views with a forgotten import use
+``rest_framework_simplejwt.tokens``. Their logins would be missed by "log out everywhere", and
+their logouts would revoke nothing. So an instance of simplejwt's class is made as an instance of
+ours, which is a subclass. A project's subclass of simplejwt's class gets the same behaviour below
+its own methods.
+"""
+
+from functools import cache
+from typing import Any
+
+from rest_framework_simplejwt import tokens as base
+
+from ..conf import conf
+from .classes import AccessToken, AnyToken, RefreshToken, SlidingToken
+from .revocable import RevocableToken
+
+_OURS: dict[Any, Any] = {
+    base.AccessToken: AccessToken,
+    base.RefreshToken: RefreshToken,
+    base.SlidingToken: SlidingToken,
+    base.UntypedToken: AnyToken,
+}
+
+
+def _function(method: Any) -> Any:
+    return method.__func__
+
+
+_THEIR_FOR_USER = {theirs: _function(theirs.for_user) for theirs in _OURS}
+_OUR_FOR_USER = {theirs: _function(ours.for_user) for theirs, ours in _OURS.items()}
+
+
+def install() -> None:
+    """Patch simplejwt's classes. The setting TOKENS_PATCH_SIMPLEJWT counts at each use."""
+    for theirs in _OURS:
+        theirs.__new__ = _new
+        theirs.for_user = classmethod(_for_user)
+
+
+def patched(cls: Any) -> Any:
+    """Return the class whose instances stand for those of ``cls``, a class of tokens.
+
+    That is ``cls`` itself if it is one of ours, derives from none of simplejwt's four classes, or
+    TOKENS_PATCH_SIMPLEJWT is False.
+    """
+    if issubclass(cls, RevocableToken) or not conf.TOKENS_PATCH_SIMPLEJWT:
+        return cls
+    return _patched(cls)
+
+
+@cache
+def _patched(cls: Any) -> Any:
+    theirs = next((one for one in cls.__mro__ if one in _OURS), None)
+    if theirs is None:
+        return cls
+    if cls is theirs:
+        return _OURS[theirs]
+    body = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(cls)(cls.__name__, (cls, _OURS[theirs]), body)
+
+
+def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    return object.__new__(patched(cls))
+
+
+def _for_user(cls: Any, user: Any) -> Any:
+    """Start at our method: the project's own, if it has one, is the caller."""
+    ours = patched(cls)
+    is_ours = issubclass(ours, RevocableToken)
+    methods = _OUR_FOR_USER if is_ours else _THEIR_FOR_USER
+    return next(methods[one] for one in cls.__mro__ if one in methods)(ours, user)
