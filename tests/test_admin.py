@@ -18,7 +18,7 @@ from django.urls import path, reverse
 from tokens import blacklist, clock, sessions
 from tokens.admin import BlacklistEntryAdmin, CleanupRunAdmin, TokenSessionAdmin
 from tokens.admin.base import CappedPaginator
-from tokens.admin.search import MAX_USERS, users_named
+from tokens.admin.search import MAX_USERS, user_keys, users_named
 from tokens.entries import _readable, subject_shown_as
 from tokens.keys import key_for, new_sid
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
@@ -355,6 +355,30 @@ def test_entries_are_found_by_session_and_by_user_id(found: Any, user: AbstractU
     everything = make_entry(str(user.pk), scope="user")
     assert found("blacklistentry", q=sid) == [session]
     assert found("blacklistentry", q=str(user.pk)) == [everything]
+
+
+@override_settings(SIMPLE_JWT={"USER_ID_FIELD": "email"})
+def test_the_entry_of_a_user_is_found_by_name_key_and_id_and_shows_the_key(
+    found: Any, viewer: Client, make_user: Callable[..., AbstractUser]
+) -> None:
+    user = make_user("ada", email="ada@example.com")
+    blacklist.revoke_user(make_user("grace").pk, "grace@example.com")
+    entry, _ = blacklist.revoke_user(user.pk, user.email)
+    for term in ("ada", str(user.pk), "ada@example.com"):
+        assert found("blacklistentry", q=term) == [entry]
+    assert entry.subject == str(user.pk)
+    text = viewer.get(page("blacklistentry", "change", entry.pk)).text
+    assert "ada@example.com" not in text
+    user.delete()
+    assert found("blacklistentry", q="ada@example.com") == [entry]
+
+
+@pytest.mark.parametrize(
+    ("term", "keys"),
+    [("7", [7]), (" 7 ", [7]), ("ada", []), ("9" * 30, []), ("7\0", []), ("1.5", []), ("", [])],
+)
+def test_the_key_of_a_user_is_read_from_a_term(term: str, keys: list[int]) -> None:
+    assert user_keys(term) == keys
 
 
 @override_settings(SIMPLE_JWT={"ISSUER": "https://issuer.example"})

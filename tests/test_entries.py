@@ -1,5 +1,6 @@
 """What entries say, made one by one and by the database for many."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 from django.contrib.auth.models import AbstractUser
 from django.forms import model_to_dict
 
-from tokens import blacklist, entries
+from tokens import blacklist, clock, entries
 from tokens.jwt import RefreshToken
+from tokens.keys import key_for
 from tokens.models import BlacklistEntry, TokenSession
 
 
@@ -36,7 +38,14 @@ def test_an_entry_made_by_the_database_says_what_one_made_here_says(
 
 @pytest.mark.parametrize("text", ["a-jti", "é\n\\n", "\U0001f600", "\0", "\\x41 is no A"])
 def test_subjects_are_readable_and_lead_back(text: str) -> None:
-    entry = entries.of_user(1, text, reason="revoked", before=BlacklistEntry().created_at)
+    claims = replace(RefreshToken().claims, jti=text)
+    entry = entries.of_token(claims, user_pk=None, reason="revoked")
     assert entry.subject.isascii()
     assert entry.subject.isprintable()
     assert entries.subject_shown_as(entry.subject) == text
+
+
+def test_the_subject_of_a_user_is_the_key_and_not_the_id_in_tokens() -> None:
+    entry = entries.of_user(7, "ada@example.com", reason="revoked", before=clock.now())
+    assert (entry.subject, entry.user_id) == ("7", 7)
+    assert entry.key == key_for("user", "ada@example.com", issuer="")

@@ -71,11 +71,14 @@ def of_session_rows(
 
 
 def of_user(pk: Any, user_id: str, *, reason: str, before: datetime) -> BlacklistEntry:
-    """Return the entry, not saved, that refuses a user's tokens without ``sid`` from ``before``."""
+    """Return the entry, not saved, that refuses a user's tokens without ``sid`` from ``before``.
+
+    Tokens may name users by an address. The entry outlives the user, so it shows the primary key.
+    """
     return BlacklistEntry(
         key=key_for(Scope.USER, user_id, issuer=simplejwt.ISSUER or ""),
         scope=Scope.USER,
-        subject=_readable(user_id),
+        subject=_readable(str(pk)),
         user_id=pk,
         issued_before=before,
         reason=reason,

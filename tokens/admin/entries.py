@@ -19,7 +19,7 @@ from ..entries import subject_shown_as
 from ..models import BlacklistEntry
 from ..querysets import oldest_in_force
 from .base import OfUsersAdmin, label, moment, shortened
-from .search import uuids
+from .search import user_keys, uuids
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -126,7 +126,8 @@ class BlacklistEntryAdmin(OfUsersAdmin):
         found |= entries.about(subject_shown_as(term), issuer=issuer)
         found |= entries.filter(key__in=uuids(term))
         # Asked for at once, so that the list's own query is a plain one along an index.
-        return Q(key__in=list(found.values_list("key", flat=True)))
+        keys = list(found.values_list("key", flat=True))
+        return Q(key__in=keys) | Q(user__in=user_keys(term))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Deleting is un-revoking, so the usual right to delete is not enough."""

@@ -45,6 +45,19 @@ def _beginning_with(users: QuerySet[Any], name: str, term: str) -> QuerySet[Any]
     return users.filter(**{f"{name}__startswith": term})
 
 
+def user_keys(term: str) -> list[Any]:
+    """Return the primary key of a user that ``term`` spells, or an empty list. No statement."""
+    key: Any = get_user_model()._meta.pk
+    while key.remote_field:  # the key of a parent
+        key = key.target_field
+    try:
+        value = key.to_python(term)
+        key.run_validators(value)  # a number may not fit the column
+    except ValidationError:
+        return []
+    return [] if "\0" in term else [value]
+
+
 def uuids(term: str) -> list[uuid.UUID]:
     """Return the UUID that ``term`` spells, in any notation, or an empty list."""
     try:
