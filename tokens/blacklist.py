@@ -121,11 +121,14 @@ def revoke_users(
 ) -> None:
     """Do what ``revoke_user`` does for many users: pairs of a primary key and an id.
 
-    Takes a few statements, in the transaction of a caller that has locked the users' rows.
+    Takes a few statements (none for nobody), in the transaction of a caller that has locked the
+    users' rows.
     """
     now = clock.now()
     made = (entries.of_user(pk, user_id, before=now, reason=reason) for pk, user_id in pairs)
     by_key = {entry.key: entry for entry in made}
+    if not by_key:
+        return
     table = BlacklistEntry.objects.using(using or database())
     rows = table.filter(key__in=by_key)
     # Write first: on SQLite, a transaction that reads first may not be allowed to write.

@@ -13,7 +13,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db.models.signals import post_save, pre_delete, pre_save
 
-from . import sessions, snapshot
+from . import sessions, snapshot, user_deletions
 from .conf import conf
 from .models import BlacklistEntry
 
@@ -30,7 +30,9 @@ def connect() -> None:
             label = model._meta.label
             pre_save.connect(keep_on_rehash, model, dispatch_uid=f"tokens.rehash.{label}")
             post_save.connect(end_on_change, model, dispatch_uid=f"tokens.change.{label}")
-            pre_delete.connect(end_on_delete, model, dispatch_uid=f"tokens.delete.{label}")
+            pre_delete.connect(
+                user_deletions.before_delete, model, dispatch_uid=f"tokens.before_delete.{label}"
+            )
 
 
 def end_on_change(
@@ -43,12 +45,6 @@ def end_on_change(
         sessions.end_all(instance, reason=Reason.PASSWORD_CHANGE)
     elif "deactivation" in conf.TOKENS_REVOKE_ON and _saves_inactive(instance, update_fields):
         sessions.end_all(instance, reason=Reason.DEACTIVATION)
-
-
-def end_on_delete(*, instance: Any, **kwargs: Any) -> None:
-    """End the user's sessions before the user is deleted."""
-    if "deletion" in conf.TOKENS_REVOKE_ON:
-        sessions.end_all(instance, reason=Reason.DELETION)
 
 
 def forget_snapshot(*, using: str, **kwargs: Any) -> None:

@@ -115,6 +115,10 @@ class Database(ABC):
             cursor.execute(f"INSERT INTO {name(table)} ({names}) {source}", parameters)
             return bool(cursor.rowcount > 0)
 
+    def max_parameters(self) -> int:
+        """Return how many values a statement may have at most. May connect."""
+        return 65_535  # a number of 16 bits in the protocols of servers
+
     def begin_writing(self, table: str) -> bool:
         """Let nobody else write until the transaction ends, if single rows can't be locked.
 

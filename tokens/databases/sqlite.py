@@ -1,5 +1,6 @@
 """SQLite: one file, and one writer at a time."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import ClassVar
@@ -22,6 +23,12 @@ class SQLite(Database):
     SELECT_KEEPS_ITS_STATE = True
     # The index can't serve the LIKE … ESCAPE that Django writes.
     FINDS_PREFIXES_BY_RANGE = True
+
+    def max_parameters(self) -> int:
+        """Django assumes 999; SQLite has allowed for 32,766 since 3.32, unless built otherwise."""
+        self.connection.ensure_connection()
+        limit: int = self.connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+        return limit
 
     def begin_writing(self, table: str) -> bool:
         """A statement that could write takes the write lock, even if it finds no row."""
