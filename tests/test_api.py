@@ -232,6 +232,7 @@ def test_a_deleted_or_inactive_user_gets_401_everywhere(ada: Login, user: Abstra
     assert ada.me().json()["code"] == "user_inactive"
     answer = ada.refresh()
     assert (answer.status_code, answer.json()["code"]) == (401, "no_active_account")
+    type(user).objects.update(is_active=True)
     user.is_active = False
     user.save()
     assert ada.me().json()["code"] == "token_not_valid"

@@ -19,8 +19,10 @@ pytestmark = pytest.mark.slow
 
 SENDS_OTHER_SQL = [
     "tests/test_authentication.py",
+    "tests/test_deleting_users.py",
     "tests/test_jwt.py",
     "tests/test_mass_logout.py",
+    "tests/test_password_changes.py",
     "tests/test_races.py::test_a_token_of_plain_simplejwt_is_adopted_once",
     "tests/test_races.py::test_a_refresh_that_races_with_the_end_leaves_no_survivor",
     "tests/test_session_endings.py",

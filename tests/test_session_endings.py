@@ -283,15 +283,6 @@ def test_a_better_hash_of_the_same_password_ends_nothing(user: AbstractUser, set
     assert not BlacklistEntry.objects.exists()
 
 
-def test_a_password_assigned_by_hand_ends_the_session_at_its_refresh(user: AbstractUser) -> None:
-    login = Login(user)
-    user = User.objects.get()
-    user.password = "md5$x$y"
-    user.save(update_fields=["password"])
-    assert login.refresh().status_code == 401
-    assert dead(login)
-
-
 def test_the_oldest_session_makes_room_when_there_are_too_many(
     user: AbstractUser, settings: Any, make_user: Any
 ) -> None:

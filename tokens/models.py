@@ -33,6 +33,7 @@ class BlacklistEntry(models.Model):
         PASSWORD_CHANGE = "password_change", _("password changed")
         DEACTIVATION = "deactivation", _("user deactivated")
         DELETION = "deletion", _("user deleted")
+        ID_CHANGE = "id_change", _("user id changed")
         LIMIT = "limit", _("too many sessions")
         ADMIN = "admin", _("ended in the admin")
         COMMAND = "command", _("revoked by command")

@@ -126,6 +126,7 @@ class Migration(migrations.Migration):
                             ("password_change", "password changed"),
                             ("deactivation", "user deactivated"),
                             ("deletion", "user deleted"),
+                            ("id_change", "user id changed"),
                             ("limit", "too many sessions"),
                             ("admin", "ended in the admin"),
                             ("command", "revoked by command"),

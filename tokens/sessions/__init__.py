@@ -3,6 +3,7 @@
 A session is one login. Its row names the one refresh token that may be used next.
 """
 
+from .keeping import keeping
 from .lifecycle import (
     Reason,
     Successor,
@@ -11,6 +12,7 @@ from .lifecycle import (
     end,
     end_all,
     end_by_ids,
+    end_for_new_password,
     end_many,
     end_one,
     extend,
@@ -30,10 +32,12 @@ __all__ = [
     "end",
     "end_all",
     "end_by_ids",
+    "end_for_new_password",
     "end_many",
     "end_one",
     "extend",
     "find",
+    "keeping",
     "of_user",
     "rehash",
     "rotate",

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 
-from .. import blacklist, clock, users
+from .. import blacklist, clock, passwords, users
 from ..claims import Claims
 from ..conf import conf, simplejwt
 from ..exceptions import TokenReused, TokenRevoked
@@ -35,6 +35,7 @@ from ..signals import (
     session_started,
 )
 from . import login, rotation
+from .keeping import kept_sid
 from .rotation import Successor as Successor  # for callers of ``rotate``
 
 logger = logging.getLogger("tokens")
@@ -55,7 +56,7 @@ def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> Tok
     ended.
     """
     using = blacklist.database()
-    session = login.new(user, refresh, auth_hash=_auth_hash(user), continues=continues)
+    session = login.new(user, refresh, auth_hash=passwords.auth_hash(user), continues=continues)
     login.insert(session, user, using=using)
     _tell(session_started, session.sid, user.pk)
     if limit := conf.TOKENS_MAX_SESSIONS_PER_USER:
@@ -78,7 +79,7 @@ def accepting(claims: Claims) -> TokenSession:
     even if the blacklist were empty. Raises TokenRevoked.
     """
     session = _one(_rows().accepting(claims), claims, Refused(claims))
-    if not _is_of_this_password(session):
+    if not passwords.may_go_on(session.auth_hash, session.user):
         raise TokenRevoked
     return session
 
@@ -125,8 +126,8 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
     that, and for any older ancestor, the token was stolen (RFC 9700, section 4.14.2): the session
     is ended and TokenReused raised. A session that was ended meanwhile raises TokenRevoked.
     """
-    _check_password(session, claims)
-    successor = rotation.replace(session, claims, new, using=blacklist.database())
+    hashes = _check_password(session, claims)
+    successor = rotation.replace(session, claims, new, using=blacklist.database(), also=hashes)
     if successor == new:
         _tell(session_refreshed, session.sid, session.user_id)
     if successor is not None:
@@ -144,8 +145,8 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
 
 def touch(session: TokenSession, claims: Claims) -> None:
     """Record a use of ``session`` that does not rotate; raise TokenRevoked if it has ended."""
-    _check_password(session, claims)
-    if not rotation.touch(session, claims, using=blacklist.database()):
+    hashes = _check_password(session, claims)
+    if not rotation.touch(session, claims, using=blacklist.database(), also=hashes):
         raise TokenRevoked
     _tell(session_refreshed, session.sid, session.user_id)
 
@@ -247,8 +248,22 @@ def of_user(user: Any) -> SessionQuerySet:
 
 def rehash(user: AbstractBaseUser, before: AbstractBaseUser) -> None:
     """Keep the sessions of a user whose unchanged password got a new hash."""
-    rows = _rows().of_user(user.pk).filter(auth_hash=_auth_hash(before))
-    rows.update(auth_hash=_auth_hash(user))
+    rows = _rows().of_user(before.pk).filter(auth_hash__in=passwords.auth_hashes(before))
+    rows.update(auth_hash=passwords.auth_hash(user))
+
+
+def end_for_new_password(user: AbstractBaseUser, before: AbstractBaseUser) -> int:
+    """End all sessions that began under ``before``, and return how many.
+
+    The session that ``keeping`` names stays and goes on under the new password.
+    """
+    using, kept = blacklist.database(), kept_sid()
+    with transaction.atomic(using):
+        number = end_all(before, reason=Reason.PASSWORD_CHANGE, but=kept, using=using)
+        if kept:
+            rows = _rows(using).named(kept).of_user(before.pk)
+            rows.update(auth_hash=passwords.auth_hash(user))
+        return number
 
 
 def _tell(
@@ -268,19 +283,16 @@ def _rows(using: str | None = None) -> SessionQuerySet:
     return TokenSession.objects.using(using or blacklist.database())
 
 
-def _auth_hash(user: AbstractBaseUser) -> str:
-    return user.get_session_auth_hash()
+def _check_password(session: TokenSession, claims: Claims) -> dict[str, str]:
+    """End a session that began under another password, if that counts.
 
-
-def _check_password(session: TokenSession, claims: Claims) -> None:
-    """End a session that began under another password."""
-    if not _is_of_this_password(session):
+    Return the columns to write if the session stays: a new hash if it has that of another key, or
+    of another password.
+    """
+    current = passwords.auth_hash(session.user)
+    if hmac.compare_digest(session.auth_hash, current):
+        return {}
+    if not passwords.may_go_on(session.auth_hash, session.user):
         end(claims, reason=Reason.PASSWORD_CHANGE)
         raise TokenRevoked
-
-
-def _is_of_this_password(session: TokenSession) -> bool:
-    """Return whether the session began under this password; SECRET_KEY_FALLBACKS are honoured."""
-    user = session.user
-    known = (_auth_hash(user), *user.get_session_auth_fallback_hash())
-    return any(hmac.compare_digest(session.auth_hash, value) for value in known)
+    return {"auth_hash": current}

@@ -4,6 +4,7 @@ The part of ``sessions`` that each refresh runs. It decides who wins; what follo
 and who hears of it is decided there.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,9 +28,16 @@ class Successor:
 
 
 def replace(
-    session: TokenSession, claims: Claims, new: Successor, *, using: str
+    session: TokenSession,
+    claims: Claims,
+    new: Successor,
+    *,
+    using: str,
+    also: Mapping[str, Any],
 ) -> Successor | None:
     """Replace the refresh token ``claims`` of ``session`` by ``new``; return the one that counts.
+
+    The statement sets the columns ``also`` as well.
 
     That is ``new`` if this client won. Within TOKENS_ROTATION_GRACE it is the winner's, and later,
     or for an older ancestor, None: the token was reused. Raises TokenRevoked if the session ended
@@ -46,6 +54,7 @@ def replace(
             last_used_at=new.issued_at,
             expires_at=new.expires_at,
             **_moved(session),
+            **also,
         )
         if changed:
             return new
@@ -53,13 +62,13 @@ def replace(
     return _graceful(session, claims)
 
 
-def touch(session: TokenSession, claims: Claims, *, using: str) -> bool:
+def touch(session: TokenSession, claims: Claims, *, using: str, also: Mapping[str, Any]) -> bool:
     """Record a use of ``session`` that does not rotate; return False if it has a newer token.
 
-    One statement.
+    One statement, which sets the columns ``also`` as well.
     """
     now = clock.now()
-    return _swap(session, claims.jti, using=using, last_used_at=now, **_moved(session))
+    return _swap(session, claims.jti, using=using, last_used_at=now, **_moved(session), **also)
 
 
 def _swap(session: TokenSession, jti: str, *, using: str, **values: Any) -> bool:
