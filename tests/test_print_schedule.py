@@ -23,7 +23,7 @@ from project.settings import BASE_DIR
 from tokens.schedule.printed import PAGES, PIECES, Project
 
 from .processes import command
-from .snippets import FOLDER
+from .snippets import HOWTO
 
 pytestmark = pytest.mark.any_database
 
@@ -145,13 +145,15 @@ SHOP = Project(
 @pytest.mark.parametrize("name", NAMES)
 def test_its_page_shows_what_is_printed(name: Any) -> None:
     page = "cron" if name in ("crontab", "cron.d") else name
-    text = (FOLDER / f"{page}.md").read_text()
+    text = (HOWTO / "schedule" / f"{page}.md").read_text()
     assert f"\n{PIECES[name](SHOP)}```\n" in text
     assert f"--print-schedule {name}" in text
 
 
 @pytest.mark.parametrize(
-    "page", sorted(FOLDER.glob("*.md"), key=lambda path: path.name), ids=lambda path: path.stem
+    "page",
+    sorted((HOWTO / "schedule").glob("*.md"), key=lambda path: path.name),
+    ids=lambda path: path.stem,
 )
 def test_the_pages_are_built_alike(page: Any) -> None:
     headings = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
