@@ -81,7 +81,8 @@ def are_local() -> bool:
 
     With stateless authentication by default, users may live in another service's database.
     """
-    names = getattr(settings, "REST_FRAMEWORK", {}).get("DEFAULT_AUTHENTICATION_CLASSES", ())
+    framework = getattr(settings, "REST_FRAMEWORK", None) or {}
+    names = framework.get("DEFAULT_AUTHENTICATION_CLASSES", ())
     return not any(_is_stateless(name) for name in names)
 
 
