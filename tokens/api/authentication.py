@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 from rest_framework_simplejwt import authentication as base
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidToken, TokenError
@@ -26,6 +27,7 @@ from ..jwt import (
     is_left_to_caller,
 )
 from .errors import DATABASE_ERRORS, unavailable
+from .hiding import hide_header
 
 
 class ChecksBlacklist(base.JWTAuthentication):
@@ -35,7 +37,9 @@ class ChecksBlacklist(base.JWTAuthentication):
     caller of ``get_validated_token`` alone calls none: for these, ``get_validated_token`` asks.
     """
 
+    @sensitive_variables()
     def authenticate(self, request: Request) -> Any:
+        hide_header(request)
         if not self._get_user_asks():
             return super().authenticate(request)
         with caller_asks_about(self):
@@ -46,6 +50,7 @@ class ChecksBlacklist(base.JWTAuthentication):
         ours = (JWTAuthentication.get_user, JWTStatelessUserAuthentication.get_user)
         return getattr(self.get_user, "__func__", None) in ours
 
+    @sensitive_variables()
     def get_validated_token(self, raw_token: bytes) -> Token:
         if len(raw_token) > MAX_TOKEN_BYTES:
             raise InvalidToken(_("Token is too long"))
@@ -84,6 +89,7 @@ class JWTAuthentication(ChecksBlacklist):
     can't be read, the answer is 503.
     """
 
+    @sensitive_variables()
     def get_user(self, validated_token: Token) -> Any:
         claims = self.claims(validated_token)
         if claims.user_id is None:
@@ -107,6 +113,7 @@ class JWTAuthentication(ChecksBlacklist):
 class JWTStatelessUserAuthentication(ChecksBlacklist, base.JWTStatelessUserAuthentication):
     """Authenticate by a token that is not revoked, without reading its user. One statement."""
 
+    @sensitive_variables()
     def get_user(self, validated_token: Token) -> Any:
         self.check(self.claims(validated_token))
         return super().get_user(validated_token)

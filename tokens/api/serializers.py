@@ -4,10 +4,11 @@ A project that keeps simplejwt's views names these in ``SIMPLE_JWT`` (``TOKEN_OB
 and so on).
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils.translation import gettext as _
+from django.views.decorators.debug import sensitive_variables
 from rest_framework import serializers
 from rest_framework_simplejwt import serializers as base
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
@@ -19,10 +20,31 @@ from ..jwt import AnyToken, LoginOutdated, RefreshToken, SlidingToken, caller_as
 from ..models import TokenSession
 from ..origin import used_by
 from .client import client_of
+from .hiding import hide_secrets
+
+if TYPE_CHECKING:
+    Serializer = serializers.Serializer[Any]
+else:
+    Serializer = object  # a mixin, so that simplejwt's serializers stay the first to be asked
 
 
-class AsksBlacklist:
-    """Mark the serializers that refuse revoked tokens and start sessions."""
+class AsksBlacklist(Serializer):
+    """Mark the serializers that refuse revoked tokens and start sessions.
+
+    They hide their passwords and tokens from error reports, also in the views of others.
+    """
+
+    @sensitive_variables()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        hide_secrets((kwargs.get("context") or {}).get("request"))
+        super().__init__(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"  # Django REST framework's shows the data
+
+    @sensitive_variables()
+    def run_validation(self, *args: Any, **kwargs: Any) -> Any:
+        return super().run_validation(*args, **kwargs)
 
 
 class _LogsIn(AsksBlacklist, base.TokenObtainSerializer):

@@ -4,10 +4,13 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound, ParseError
 from rest_framework.mixins import ListModelMixin
@@ -28,6 +31,7 @@ from ..sessions import Reason
 from . import serializers
 from .authentication import JWTAuthentication
 from .errors import DATABASE_ERRORS, unavailable, with_code
+from .hiding import hide_secrets
 
 
 class NoTokenGiven(DetailDictMixin, APIException):
@@ -42,10 +46,17 @@ class NoTokenGiven(DetailDictMixin, APIException):
 class TokenView(base.TokenViewBase):
     """An endpoint for tokens: not cached, not in a request transaction, throttled by scope.
 
+    Error reports show neither its parameters nor the variables of its frames.
+
     If ``SIMPLE_JWT`` names a serializer that is a subclass of ours, the view uses it.
     """
 
     throttle_scope = "tokens"
+
+    @sensitive_variables()
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        hide_secrets(request)
+        return super().dispatch(request, *args, **kwargs)
 
     def get_renderers(self) -> list[Any]:
         """Return the project's renderers except DRF's HTML form, which fails on some bad input."""

@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.debug import sensitive_variables
 from rest_framework_simplejwt import tokens as base
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
 
@@ -64,6 +65,7 @@ class RevocableToken(base.Token):
     TokenError if the token must not be accepted, also if a claim is odd or the text unreadable.
     """
 
+    @sensitive_variables()
     def __init__(self, token: Any = None, verify: bool = True) -> None:  # noqa: FBT001, FBT002
         try:
             if token is not None and len(token) > MAX_TOKEN_BYTES:
@@ -131,6 +133,7 @@ class RevocableToken(base.Token):
     def outstand(self) -> Any:
         """Do nothing: the signature identifies a token, so it needs no row."""
 
+    @sensitive_variables()  # frames below have the signing key
     def __str__(self) -> str:
         if self._sid is not None and sid_in(self.payload) != self._sid:
             raise ImproperlyConfigured(
