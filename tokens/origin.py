@@ -1,5 +1,7 @@
 """Where a request comes from, as far as a session keeps it."""
 
+import ipaddress
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +17,29 @@ class Client:
 
     ip_address: str | None = None
     user_agent: str = ""
+
+
+# "[2001:db8::1]:443" and "203.0.113.9:51234". Without brackets, a port of IPv6 can't be told apart.
+_with_port = re.compile(r"\[([^\[\]]*)\](?::\d*)?|([^:]*):\d*").fullmatch
+
+
+def ip_address(text: str) -> str | None:
+    """Return the IP address in ``text``, as the database stores it; None if there is none.
+
+    A port and a zone are left out: they change with each connection or mean something to one host
+    only. An IPv4 address in the notation of IPv6 becomes an IPv4 address. Quotes and blanks around
+    it do not matter.
+    """
+    text = text.strip().strip('"').strip()
+    if found := _with_port(text):
+        text = found[1] or found[2] or ""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or address)
+    return str(address) if text == str(address) else None  # no zone: IPv4 has none
 
 
 _NOBODY = Client()

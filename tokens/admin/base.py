@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth import get_user_model
@@ -68,7 +69,10 @@ class BoundedChangeList(ChangeList):
         return super().get_ordering_field(field_name)
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        try:
+            super().get_results(request)
+        except OverflowError as error:  # SQLite can't be asked for a number beyond 64 bits
+            raise IncorrectLookupParameters from error
         narrowed = self.query or self.has_active_filters
         if self.paginator.is_capped or not narrowed:
             # Equal numbers hide the total beside the search box. The one below the list is correct.

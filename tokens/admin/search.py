@@ -1,6 +1,5 @@
 """Searches that use an index, whatever people type."""
 
-import ipaddress
 import uuid
 from typing import Any, cast
 
@@ -10,6 +9,7 @@ from django.db import connections
 from django.db.models import CharField, Field, QuerySet, TextField
 
 from .. import databases
+from ..origin import ip_address
 from ..users import everyone
 
 MAX_USERS = 100
@@ -30,7 +30,7 @@ def users_named(term: str) -> tuple[list[Any], bool]:
         return [], True
     try:
         exact = list(users.filter(**{name.name: term}).values_list("pk", flat=True)[:1])
-    except (ValueError, TypeError, ValidationError):  # not a name, if names are not text
+    except (ValueError, TypeError, ValidationError, OverflowError):  # no name, if names are numbers
         return [], True
     if not isinstance(name, CharField | TextField):
         return exact, True
@@ -67,8 +67,6 @@ def uuids(term: str) -> list[uuid.UUID]:
 
 
 def ip_addresses(term: str) -> list[str]:
-    """Return ``term`` as an IP address in canonical notation, or an empty list."""
-    try:
-        return [str(ipaddress.ip_address(term))]
-    except ValueError:
-        return []
+    """Return ``term`` as an IP address in the notation in which it is stored, or an empty list."""
+    address = ip_address(term)
+    return [] if address is None else [address]

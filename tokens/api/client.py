@@ -1,12 +1,11 @@
 """Where a request comes from."""
 
-import ipaddress
 from typing import Any
 
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
-from ..origin import Client
+from ..origin import Client, ip_address
 
 
 def client_of(request: Request | None) -> Client:
@@ -23,12 +22,9 @@ def client_of(request: Request | None) -> Client:
 
 
 def _address(meta: dict[str, Any]) -> str | None:
-    address = meta.get("REMOTE_ADDR", "")
+    address = meta.get("REMOTE_ADDR") or ""  # a Unix socket has no address
     forwarded = meta.get("HTTP_X_FORWARDED_FOR", "").split(",")
     proxies = api_settings.NUM_PROXIES
     if proxies and forwarded != [""]:
         address = forwarded[-min(proxies, len(forwarded))]
-    try:
-        return str(ipaddress.ip_address(address.strip()))
-    except ValueError:  # a Unix socket has no address
-        return None
+    return ip_address(address)
