@@ -65,7 +65,7 @@ class Claims:
             issued_at=issued_at,
             expires_at=expires_at,
             needs_session=sid is not None
-            and payload.get(simplejwt.TOKEN_TYPE_CLAIM) != REFRESH
+            and type_of(payload) != REFRESH
             and expires_at - issued_at > simplejwt.ACCESS_TOKEN_LIFETIME,
         )
 
@@ -90,6 +90,12 @@ def sid_in(payload: Mapping[str, Any]) -> str | None:
     if not is_sid(value):
         value = payload.get(SESSION_CLAIM)
     return str(value) if is_sid(value) else None
+
+
+def type_of(payload: Mapping[str, Any]) -> Any:
+    """Return the type of a token, or None if it has none or TOKEN_TYPE_CLAIM is None."""
+    claim = simplejwt.TOKEN_TYPE_CLAIM
+    return None if claim is None else payload.get(claim)
 
 
 def _text(payload: Mapping[str, Any], claim: str) -> str:

@@ -121,7 +121,7 @@ class SimpleJWT:
         return self._get("JTI_CLAIM", default="jti")
 
     @property
-    def TOKEN_TYPE_CLAIM(self) -> str:
+    def TOKEN_TYPE_CLAIM(self) -> str | None:
         return self._get("TOKEN_TYPE_CLAIM", default="token_type")
 
     @property

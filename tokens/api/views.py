@@ -12,26 +12,29 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from rest_framework import status
-from rest_framework.exceptions import APIException, NotFound, ParseError
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.mixins import ListModelMixin
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 from rest_framework_simplejwt import views as base
 from rest_framework_simplejwt.exceptions import DetailDictMixin, InvalidToken, TokenError
 from rest_framework_simplejwt.settings import api_settings
 
 from .. import sessions
-from ..claims import sid_in
-from ..jwt import RefreshToken, claims_for_logout
+from ..claims import Claims, sid_in
+from ..jwt import claims_for_logout, refresh_token_class
 from ..models import TokenSession
 from ..sessions import Reason
 from . import serializers
-from .authentication import JWTAuthentication
 from .errors import DATABASE_ERRORS, unavailable, with_code
+from .finding import authentication_classes, find_for_logout
 from .hiding import hide_secrets
+from .requests import AnyRequest
+from .throttles import with_rates
 
 
 class NoTokenGiven(DetailDictMixin, APIException):
@@ -46,6 +49,9 @@ class NoTokenGiven(DetailDictMixin, APIException):
 class TokenView(base.TokenViewBase):
     """An endpoint for tokens: not cached, not in a request transaction, throttled by scope.
 
+    If its own scope has no rate, it has that of the scope ``tokens``, and if that has none, no
+    limit.
+
     Error reports show neither its parameters nor the variables of its frames.
 
     If ``SIMPLE_JWT`` names a serializer that is a subclass of ours, the view uses it.
@@ -57,6 +63,18 @@ class TokenView(base.TokenViewBase):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         hide_secrets(request)
         return super().dispatch(request, *args, **kwargs)
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        return AnyRequest(
+            request,
+            parsers=self.get_parsers(),
+            authenticators=self.get_authenticators(),
+            negotiator=self.get_content_negotiator(),
+            parser_context=self.get_parser_context(request),
+        )
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        return with_rates(super().get_throttles(), scope=self.throttle_scope)
 
     def get_renderers(self) -> list[Any]:
         """Return the project's renderers except DRF's HTML form, which fails on some bad input."""
@@ -76,8 +94,6 @@ class TokenView(base.TokenViewBase):
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, DATABASE_ERRORS):
             exc = unavailable()
-        elif isinstance(exc, RecursionError):  # DRF's parser met a body of 100,000 brackets
-            exc = ParseError()
         return with_code(super().handle_exception(exc))
 
 
@@ -91,6 +107,7 @@ class TokenObtainPairView(TokenView):
     """Log in with a user name and a password; get an access token and a refresh token."""
 
     serializer_class = serializers.TokenObtainPairSerializer
+    throttle_scope = "tokens_login"
     serializer_setting = "TOKEN_OBTAIN_SERIALIZER"
 
 
@@ -98,6 +115,7 @@ class TokenRefreshView(TokenView):
     """Exchange a refresh token for a new access token and, with rotation, a new refresh token."""
 
     serializer_class = serializers.TokenRefreshSerializer
+    throttle_scope = "tokens_refresh"
     serializer_setting = "TOKEN_REFRESH_SERIALIZER"
 
 
@@ -112,6 +130,7 @@ class TokenBlacklistView(TokenView):
     """Log out with a refresh token, like simplejwt's endpoint of the same name."""
 
     serializer_class = serializers.TokenBlacklistSerializer
+    throttle_scope = "tokens_logout"
     serializer_setting = "TOKEN_BLACKLIST_SERIALIZER"
 
 
@@ -123,36 +142,43 @@ class LogoutView(TokenView):
     """
 
     serializer_class = serializers.LogoutSerializer
+    throttle_scope = "tokens_logout"
 
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        types: list[str | None] = [RefreshToken.token_type]
-        raw: str | bytes | None = serializer.validated_data.get("refresh")
-        if raw is None:
-            types = [token.token_type for token in api_settings.AUTH_TOKEN_CLASSES]
-            raw = self._from_header(request)
         try:
-            claims = claims_for_logout(raw, types=types)
-        except TokenError as error:
-            raise InvalidToken(error.args[0]) from error
+            claims = self._claims_in_body(request)
+        except APIException as refusal:
+            # The body is of no use, so a token in the header counts, if there is one.
+            found = find_for_logout(request)
+            if found is None:
+                raise refusal from None
+            claims = found
         sessions.end(claims)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def _from_header(self, request: Request) -> bytes:
-        authentication = JWTAuthentication()
-        header = authentication.get_header(request)
-        raw = authentication.get_raw_token(header) if header else None
-        if raw is None:
+    def _claims_in_body(self, request: Request) -> Claims:
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        if "refresh" not in serializer.validated_data:
             raise NoTokenGiven
-        return raw
+        raw = serializer.validated_data["refresh"]
+        try:
+            return claims_for_logout(raw, types=[refresh_token_class().token_type])
+        except TokenError as error:
+            raise InvalidToken(error.args[0]) from error
 
 
 class SignedInView(TokenView):
-    """An endpoint for a logged-in user, identified by the token in the Authorization header."""
+    """An endpoint for a logged-in user, identified by the token in the Authorization header.
 
-    authentication_classes = (JWTAuthentication,)  # type: ignore[assignment]
+    The project's default authentication classes find and judge it, if they are based on ours.
+    """
+
     permission_classes = (IsAuthenticated,)  # type: ignore[assignment]
+
+    def get_authenticators(self) -> list[Any]:
+        own: Any = self.authentication_classes  # a subclass may name some
+        return [one() for one in own or authentication_classes()]
 
     def current_sid(self) -> str | None:
         """Return the session id in the request's token, or None if there is none."""
@@ -164,6 +190,7 @@ class LogoutAllView(SignedInView):
     """Log out everywhere: end all sessions of the user, including this one."""
 
     serializer_class = serializers.SessionsEndedSerializer
+    throttle_scope = "tokens_logout"
 
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return Response({"sessions_ended": sessions.end_all(request.user)})
@@ -177,6 +204,7 @@ class LogoutOthersView(SignedInView):
     """
 
     serializer_class = serializers.SessionsEndedSerializer
+    throttle_scope = "tokens_logout"
 
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         number = sessions.end_all(request.user, reason=Reason.LOGOUT_OTHERS, but=self.current_sid())
@@ -211,9 +239,10 @@ class SessionDetailView(SignedInView):
 
     http_method_names = ("delete", "options")
     serializer_class = serializers.SessionSerializer
+    throttle_scope = "tokens_logout"
 
-    def delete(self, request: Request, sid: str) -> Response:
-        if not sessions.end_one(request.user, sid):
+    def delete(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        if not sessions.end_one(request.user, kwargs["sid"]):
             raise NotFound(_("No such session."))
         return Response(status=status.HTTP_204_NO_CONTENT)
 

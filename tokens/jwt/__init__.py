@@ -3,14 +3,9 @@
 With ``api`` the only part that knows simplejwt's internals.
 """
 
+from .any_type import AnyToken, claims_for_logout, refresh_token_class, token_for_logout
 from .asking import caller_asks_about, check_user, is_left_to_caller
-from .classes import (
-    AccessToken,
-    AnyToken,
-    RefreshToken,
-    SlidingToken,
-    claims_for_logout,
-)
+from .classes import AccessToken, RefreshToken, SlidingToken
 from .patch import install as patch_simplejwt
 from .patch import patched
 from .revocable import (
@@ -36,5 +31,7 @@ __all__ = [
     "is_left_to_caller",
     "patch_simplejwt",
     "patched",
+    "refresh_token_class",
     "simplejwt_errors",
+    "token_for_logout",
 ]

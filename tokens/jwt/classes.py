@@ -1,24 +1,21 @@
 """The token classes: simplejwt's, checked against the blacklist whenever they are verified."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Self
 
-import jwt
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.utils.translation import gettext as _
 from rest_framework_simplejwt import tokens as base
-from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 
 from .. import blacklist, clock, sessions, users
-from ..claims import REFRESH, Claims, sid_in
+from ..claims import Claims, sid_in
 from ..conf import conf, simplejwt
 from ..exceptions import TokenRevoked, UserInactive
 from ..keys import new_sid
 from ..models import TokenSession
 from . import asking
-from .revocable import MAX_TOKEN_BYTES, ODD_CLAIM, Lifetime, simplejwt_errors
+from .revocable import Lifetime, simplejwt_errors
 from .revocable import RevocableToken as RevocableToken
 
 
@@ -170,45 +167,3 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
     def _ask(self, claims: Claims) -> None:
         with simplejwt_errors():
             asking.about_refresh(claims, self.payload)
-
-
-class AnyToken(RevocableToken, base.UntypedToken):
-    """A token of any type; the rule for its own type decides."""
-
-    def verify_token_type(self) -> None:
-        if not isinstance(self.payload.get(simplejwt.TOKEN_TYPE_CLAIM), str):
-            raise TokenError(_("Token has no type"))
-
-    def _ask(self, claims: Claims) -> None:
-        ask = asking.about_access
-        if self.payload.get(simplejwt.TOKEN_TYPE_CLAIM) == REFRESH:
-            ask = asking.about_refresh
-        with simplejwt_errors():
-            ask(claims, self.payload)
-
-
-def claims_for_logout(raw: str | bytes, *, types: Sequence[str | None]) -> Claims:
-    """Return the claims of a token that we signed, even if it has expired or was revoked.
-
-    Logging out with an expired token still ends its session, so this ignores the expiry. Raises
-    TokenError if the signature is bad, a claim is odd, or the token's type is not in ``types``.
-    """
-    if len(raw) > MAX_TOKEN_BYTES:
-        raise TokenError(_("Token is too long"))
-    token = AnyToken()
-    backend = token.get_token_backend()
-    try:
-        token.payload = jwt.decode(
-            raw,
-            backend.get_verifying_key(raw),  # type: ignore[arg-type]
-            algorithms=[backend.algorithm],
-            audience=backend.audience,
-            issuer=backend.issuer,
-            leeway=backend.get_leeway(),
-            options={"verify_aud": backend.audience is not None, "verify_exp": False},
-        )
-    except (jwt.InvalidTokenError, TokenBackendError, *ODD_CLAIM) as error:
-        raise TokenError(_("Token is invalid")) from error
-    if token.payload.get(simplejwt.TOKEN_TYPE_CLAIM) not in types:
-        raise TokenError(_("Token has wrong type"))
-    return token.claims

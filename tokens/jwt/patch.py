@@ -13,7 +13,8 @@ from typing import Any
 from rest_framework_simplejwt import tokens as base
 
 from ..conf import conf
-from .classes import AccessToken, AnyToken, RefreshToken, SlidingToken
+from .any_type import AnyToken
+from .classes import AccessToken, RefreshToken, SlidingToken
 from .revocable import RevocableToken
 
 _OURS: dict[Any, Any] = {

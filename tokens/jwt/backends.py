@@ -1,0 +1,86 @@
+"""Which of a project's token backends decodes a token, and what it says of an expired one.
+
+A token class may have a backend of its own, with keys of its own (``_token_backend``,
+``get_token_backend``), and a backend may decode in its own way. The type of a token tells to which
+class it belongs, but nobody may trust the type before the signature is verified. So each backend
+tries, and its payload counts only if its class makes tokens of that type.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jwt
+from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken
+
+from ..claims import type_of
+from ..conf import simplejwt
+
+
+def of_class(token_class: Any, raw: str | bytes) -> Any:
+    """Return the backend with which ``token_class`` decodes ``raw``.
+
+    The class may look at the text of the token, for the id of a key, say.
+    """
+    token = token_class.__new__(token_class)
+    token.token = raw
+    return token.get_token_backend()
+
+
+def deciding(raw: str | bytes, classes: Iterable[Any], *, others: Any) -> Any:
+    """Return the backend of the class that makes tokens of the type of ``raw``.
+
+    ``others`` is the backend for tokens of all other types, and for those that no backend can
+    decode. Raises TokenBackendError for a token of one class that another class has signed.
+    """
+    owners = [(kind.token_type, of_class(kind, raw)) for kind in classes]
+    backends = list({id(backend): backend for _, backend in [*owners, (None, others)]}.values())
+    if len(backends) == 1:
+        return others
+    is_decoded = False
+    for backend in backends:
+        try:
+            payload = decode_even_if_expired(backend, raw)
+        except TokenBackendError:
+            continue
+        is_decoded = True
+        if simplejwt.TOKEN_TYPE_CLAIM is None:
+            return backend
+        own = [one for kind, one in owners if kind == type_of(payload)] or [others]
+        if any(one is backend for one in own):
+            return backend
+    if is_decoded:
+        raise TokenBackendError("the token is signed by the backend of another type")
+    return others
+
+
+def decode_even_if_expired(backend: Any, raw: str | bytes) -> dict[str, Any]:
+    """Return the payload of a token that ``backend`` accepts, or would if it had not expired.
+
+    Raises TokenBackendError for any other token.
+    """
+    try:
+        payload: dict[str, Any] = backend.decode(raw, verify=True)
+    except TokenBackendExpiredToken:
+        # PyJWT looks at the signature before ``exp``, and at issuer and audience after it.
+        payload = backend.decode(raw, verify=False)
+        _check_issuer_and_audience(backend, raw)
+    return payload
+
+
+def _check_issuer_and_audience(backend: Any, raw: str | bytes) -> None:
+    issuer, audience = getattr(backend, "issuer", None), getattr(backend, "audience", None)
+    if issuer is None and audience is None:
+        return
+    try:
+        jwt.decode(
+            raw,
+            issuer=issuer,
+            audience=audience,
+            options={
+                "verify_signature": False,
+                "verify_iss": issuer is not None,
+                "verify_aud": audience is not None,
+            },
+        )
+    except jwt.InvalidTokenError as error:
+        raise TokenBackendError(str(error)) from error
