@@ -7,10 +7,15 @@ tries, and its payload counts only if its class makes tokens of that type.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import jwt
-from rest_framework_simplejwt.exceptions import TokenBackendError, TokenBackendExpiredToken
+from rest_framework_simplejwt.exceptions import (
+    TokenBackendError,
+    TokenBackendExpiredToken,
+    TokenError,
+)
 
 from ..claims import type_of
 from ..conf import simplejwt
@@ -32,7 +37,10 @@ def deciding(raw: str | bytes, classes: Iterable[Any], *, others: Any) -> Any:
     ``others`` is the backend for tokens of all other types, and for those that no backend can
     decode. Raises TokenBackendError for a token of one class that another class has signed.
     """
-    owners = [(kind.token_type, of_class(kind, raw)) for kind in classes]
+    owners = []
+    for token_class in classes:
+        with suppress(jwt.InvalidTokenError, TokenError):  # the class can't read this text
+            owners.append((token_class.token_type, of_class(token_class, raw)))
     backends = list({id(backend): backend for _, backend in [*owners, (None, others)]}.values())
     if len(backends) == 1:
         return others
