@@ -6,7 +6,7 @@ indexes only, and offer no list of all users.
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import BadRequest, ObjectDoesNotExist, ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Field, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.formats import date_format
@@ -112,14 +112,16 @@ class ReadOnlyAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
-        key = cast("Field[Any, Any]", self.opts.pk)
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        key = self.opts.pk
         try:
             for value in request.POST.getlist(helpers.ACTION_CHECKBOX_NAME):
                 key.to_python(value)
         except ValidationError as error:  # no row of ours; Django would answer 500
             raise BadRequest from error
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in self.lookups and "\0" not in value

@@ -24,20 +24,25 @@ def hide_secrets(request: HttpRequest | Request | None) -> None:
 
     For requests whose parameters are passwords or tokens.
     """
-    if request is not None:
-        http = _http(request)
+    http = _http(request)
+    if http is not None:
         http.sensitive_post_parameters = "__ALL__"  # type: ignore[attr-defined]
         _filter_by(_HidesAll, http)
 
 
 def hide_header(request: HttpRequest | Request) -> None:
     """Hide the header that carries the token, if its name does not make Django hide it."""
-    if not SafeExceptionReporterFilter.hidden_settings.search(api_settings.AUTH_HEADER_NAME):
-        _filter_by(_HidesHeader, _http(request))
+    if SafeExceptionReporterFilter.hidden_settings.search(api_settings.AUTH_HEADER_NAME):
+        return
+    http = _http(request)
+    if http is not None:
+        _filter_by(_HidesHeader, http)
 
 
-def _http(request: HttpRequest | Request) -> HttpRequest:
-    return request._request if isinstance(request, Request) else request
+def _http(request: object) -> HttpRequest | None:
+    """Return the request that Django reports; None if there is none, as in GraphQL."""
+    http = request._request if isinstance(request, Request) else request
+    return http if isinstance(http, HttpRequest) else None
 
 
 def _filter_by(kind: type["_HidesHeader"], request: HttpRequest) -> None:
