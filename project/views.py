@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from tokens import blacklist, cleanup, snapshot
+from tokens.api.schema import ERRORS
 from tokens.cleanup import Status
 from tokens.conf import conf
 from tokens.formats import Encoder
@@ -141,6 +142,6 @@ class MeSerializer(serializers.Serializer[dict[str, str]]):
 class MeView(APIView):
     """Who am I? Any view that uses the authentication class refuses revoked tokens."""
 
-    @extend_schema(responses=MeSerializer)
+    @extend_schema(responses={200: MeSerializer, 401: ERRORS[401], 503: ERRORS[503]})
     def get(self, request: Request) -> Response:
         return Response({"username": request.user.get_username()})

@@ -1023,6 +1023,29 @@ def test_the_admin_finds_an_address_in_any_notation(
     assert [row.ip_address for row in answer.context["cl"].result_list] == ["192.0.2.1"]
 
 
+# What the description of the endpoints says
+
+
+@pytest.mark.any_database
+def test_the_description_has_every_answer() -> None:
+    from drf_spectacular.generators import SchemaGenerator
+
+    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
+    found = {
+        f"{method} {url.removeprefix('/api/')}": set(one["responses"])
+        for url, methods in paths.items()
+        for method, one in methods.items()
+    }
+    assert found["get me/"] == {"200", "401", "503"}
+    usual = {"400", "401", "429", "503"}
+    assert found["get sessions/"] == usual | {"200", "404"}
+    assert found["delete sessions/{sid}/"] == usual | {"204", "404"}
+    for name in ("logout/all/", "logout/others/"):
+        assert found[f"post {name}"] == usual | {"200"}
+    for name in POSTS:
+        assert found[f"post {name}"] == usual | {"415", "204" if name == "logout/" else "200"}
+
+
 # Several databases
 
 
