@@ -159,7 +159,7 @@ DATABASE = [
     (sessions, "end_all"),
     (sessions, "of_user"),
     (sessions, "end_one"),
-    (sessions, "accepts"),
+    (sessions, "accepting"),
     (blacklist, "is_revoked"),
     (blacklist, "user_of"),
 ]
