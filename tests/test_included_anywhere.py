@@ -21,6 +21,7 @@ from rest_framework.settings import api_settings as rest_framework
 from rest_framework.test import APIClient
 from rest_framework.throttling import AnonRateThrottle, ScopedRateThrottle
 from rest_framework.versioning import NamespaceVersioning, URLPathVersioning
+from rest_framework.views import exception_handler
 from rest_framework_simplejwt import state
 from rest_framework_simplejwt import tokens as simplejwts
 from rest_framework_simplejwt.backends import TokenBackend
@@ -149,7 +150,10 @@ ODD_BODIES: dict[str, dict[str, Any]] = {
     "odd type": {"data": "x", "content_type": ";;=/;charset"},
     "no such charset": {"data": "{}", "content_type": "application/json; charset=klingon"},
     "no text": {"data": "{}", "content_type": "application/json; charset=zlib"},
-    "punycode": {"data": "a=b", "content_type": "application/x-www-form-urlencoded; charset=idna"},
+    "punycode": {
+        "data": "{}",
+        "content_type": "application/x-www-form-urlencoded; charset=punycode",
+    },
     "no boundary": {"data": "x", "content_type": "multipart/form-data"},
     "broken multipart": {"data": "--x\r\n", "content_type": "multipart/form-data; boundary=x"},
     "JSON as a form": {
@@ -896,6 +900,21 @@ def test_a_large_body_is_answered_like_any_other(name: str) -> None:
     for kind in ("large", "many fields"):
         answer = APIClient().post(f"/api/{name}", **ODD_BODIES[kind])
         assert (answer.status_code, shape(answer)) == (400, {"detail", "code"})
+
+
+def reads_data(error: Exception, context: dict[str, Any]) -> Any:
+    """An exception handler of the project, which logs what was sent."""
+    assert not context["request"].data
+    return exception_handler(error, context)
+
+
+@pytest.mark.parametrize("name", ["large", "many fields", "deep", "punycode", "no text"])
+def test_an_exception_handler_may_look_at_an_unreadable_body(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(rest_framework, "EXCEPTION_HANDLER", reads_data)
+    answer = APIClient().post("/api/token/refresh/", **ODD_BODIES[name])
+    assert (answer.status_code, shape(answer)) == (400, {"detail", "code"})
 
 
 HUGE = [2**63, -(2**63) - 1, 10**23, 10**400, "9" * 5000, "1e400", "nan"]

@@ -1,7 +1,10 @@
 """Requests whose bodies may be anything."""
 
+from typing import Any
+
 from django.core.exceptions import SuspiciousOperation
-from django.http import UnreadablePostError
+from django.http import QueryDict, UnreadablePostError
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
@@ -12,15 +15,15 @@ class AnyRequest(Request):
 
     def _load_data_and_files(self) -> None:
         # Only parsing happens here: the same errors elsewhere are mistakes of ours.
-        self._check_charset()
         try:
+            self._check_charset()
             super()._load_data_and_files()  # type: ignore[misc]
         except UnreadablePostError as error:
-            raise ParseError(_("The body can't be read.")) from error
+            raise self._refuse(_("The body can't be read.")) from error
         except SuspiciousOperation as error:  # too large, or too many fields or files
-            raise ParseError(str(error)) from error
+            raise self._refuse(str(error)) from error
         except (ValueError, RecursionError) as error:  # "punycode"; 100,000 brackets
-            raise ParseError(_("The body can't be decoded.")) from error
+            raise self._refuse(_("The body can't be decoded.")) from error
 
     def _check_charset(self) -> None:
         # Django REST framework's parsers ask this, too. Those of a project may not.
@@ -28,4 +31,10 @@ class AnyRequest(Request):
         try:
             "".encode(charset)
         except (LookupError, ValueError) as error:
-            raise ParseError(_('Unsupported charset "%s".') % charset) from error
+            raise self._refuse(_('Unsupported charset "%s".') % charset) from error
+
+    def _refuse(self, detail: str) -> ParseError:
+        # Whoever looks at the data again, such as an exception handler, finds none.
+        self._full_data = self._data = QueryDict(encoding=self._request.encoding)
+        self._files = MultiValueDict[str, Any]()
+        return ParseError(detail)
