@@ -351,10 +351,9 @@ def test_access_tokens_may_have_a_key_of_their_own(
 def test_tokens_of_other_types_are_verified_with_the_usual_key(
     user: AbstractUser, api: APIClient
 ) -> None:
-    for settings in ({}, {"AUTH_TOKEN_CLASSES": (OwnAccess, AnyToken)}):
+    for classes in ((AccessToken,), (OwnAccess, AnyToken), (OwnAccess, simplejwts.UntypedToken)):
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in settings.items():
-                patch.setattr(api_settings, name, value)
+            patch.setattr(api_settings, "AUTH_TOKEN_CLASSES", classes)
             token = signed(token_type="invitation", user_id=str(user.pk))
             assert api.post("/api/token/verify/", {"token": token}).status_code == 200
             forged = sign(AnyToken(token).payload, key=KEYS["old"])
