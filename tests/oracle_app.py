@@ -1,0 +1,159 @@
+"""The app, driven through its real doors, for the state machine that compares it with the oracle."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import jwt
+import time_machine
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import connections
+from django.http import HttpRequest
+from django.test import override_settings
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.test import APIClient
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.state import token_backend
+
+from tokens import clock, snapshot
+from tokens.api import authentication
+from tokens.jwt import AccessToken, AnyToken, SlidingToken
+from tokens.models import BlacklistEntry, CleanupRun, TokenSession
+from tokens.snapshot import Clocks, DatabaseSnapshot
+
+from .conftest import bearer
+from .oracle import World
+
+PLAIN_SETTINGS: dict[str, Any] = {"TOKENS_SESSION_METADATA": False}
+BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def milliseconds(duration: int) -> timedelta:
+    return timedelta(milliseconds=duration)
+
+
+@contextmanager
+def in_world(world: World) -> Iterator["Clock"]:
+    """Apply the settings of a run, stop the clock, and empty the tables at the end."""
+    from django.conf import settings
+
+    simplejwt = settings.SIMPLE_JWT | {
+        "ROTATE_REFRESH_TOKENS": world.rotate,
+        "LEEWAY": world.leeway // 1000,
+        "ACCESS_TOKEN_LIFETIME": milliseconds(world.access),
+        "REFRESH_TOKEN_LIFETIME": milliseconds(world.refresh),
+    }
+    changed = override_settings(
+        SIMPLE_JWT=simplejwt,
+        TOKENS_ROTATION_GRACE=milliseconds(world.grace),
+        TOKENS_MAX_SESSIONS_PER_USER=world.limit,
+        TOKENS_CHECK_MAX_AGE=milliseconds(world.max_age),
+        TOKENS_CLEANUP_MARGIN=milliseconds(world.margin),
+        TOKENS_SESSION_METADATA=False,
+    )
+    with ExitStack() as stack:
+        traveller = stack.enter_context(time_machine.travel(BEGIN, tick=False))
+        stack.enter_context(changed)
+        # simplejwt reads its settings once.
+        stack.enter_context(patch.object(token_backend, "leeway", world.leeway // 1000))
+        kinds = (AccessToken, SlidingToken)
+        stack.enter_context(patch.object(api_settings, "AUTH_TOKEN_CLASSES", kinds))
+        asks = patch.object(api_settings, "CHECK_REVOKE_TOKEN", world.check_password)
+        stack.enter_context(asks)
+        stack.enter_context(patch.object(clock, "database_now", lambda using: clock.now()))
+        forget_snapshots()
+        stack.callback(empty)
+        yield Clock(traveller)
+
+
+class Clock:
+    """The clock of the app, its tokens and its database, in milliseconds since the beginning."""
+
+    def __init__(self, traveller: Any) -> None:
+        self._traveller = traveller
+        self.now = 0
+
+    def wait(self, duration: int) -> None:
+        self.now += duration
+        self._traveller.move_to(BEGIN + milliseconds(self.now))
+
+
+def forget_snapshots() -> None:
+    # By the wall clock, because no other follows the test's.
+    snapshot.reset(DatabaseSnapshot("default", clocks=Clocks(time.time, time.time)))
+
+
+def empty() -> None:
+    snapshot.reset()
+    for model in (BlacklistEntry, TokenSession, CleanupRun, get_user_model()):
+        rows: Any = model._base_manager.all()
+        rows._raw_delete("default")
+
+
+def payload_of(raw: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(raw, options={"verify_signature": False})
+    return claims
+
+
+def since_begin(epoch: float) -> int:
+    return round((epoch - BEGIN.timestamp()) * 1000)
+
+
+def http_request(raw: str) -> int:
+    status: int = APIClient().get("/api/me/", **bearer(raw)).status_code
+    return status
+
+
+def post(path: str, body: dict[str, str] | None = None, *, access: str = "") -> Any:
+    return APIClient().post(f"/api/{path}", body or {}, **(bearer(access) if access else {}))
+
+
+def end_by_id(sid: str, access: str) -> int:
+    status: int = APIClient().delete(f"/api/sessions/{sid}/", **bearer(access)).status_code
+    return status
+
+
+def is_accepted(door: str, raw: str) -> bool:
+    """Ask what a request or token/verify/ asks, without the costs of HTTP."""
+    try:
+        if door == "verify":
+            AnyToken(raw)
+        else:
+            http = HttpRequest()
+            http.META["HTTP_AUTHORIZATION"] = f"Bearer {raw}"
+            return _AUTHENTICATIONS[door]().authenticate(Request(http)) is not None
+    except TokenError:
+        return False
+    except APIException as error:
+        assert error.status_code == 401, error
+        return False
+    return True
+
+
+_AUTHENTICATIONS: dict[str, Any] = {
+    "request": authentication.JWTAuthentication,
+    "stateless": authentication.JWTStatelessUserAuthentication,
+}
+
+
+def clean_up() -> None:
+    call_command("cleanup_tokens", verbosity=0)
+    assert CleanupRun.objects.latest("pk").outcome == "succeeded"
+
+
+def revoke(**options: Any) -> None:
+    call_command("revoke_tokens", verbosity=0, interactive=False, **options)
+
+
+def has_row(sid: str) -> bool:
+    return TokenSession.objects.filter(sid=sid).exists()
+
+
+def is_in_transaction() -> bool:
+    return bool(connections["default"].in_atomic_block)
