@@ -9,9 +9,10 @@ from unittest.mock import patch
 
 import jwt
 import time_machine
+import uuid6
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.db import connections
 from django.http import HttpRequest
 from django.test import override_settings
 from rest_framework.exceptions import APIException
@@ -30,7 +31,6 @@ from tokens.snapshot import Clocks, DatabaseSnapshot
 from .conftest import bearer
 from .oracle import World
 
-PLAIN_SETTINGS: dict[str, Any] = {"TOKENS_SESSION_METADATA": False}
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -41,8 +41,6 @@ def milliseconds(duration: int) -> timedelta:
 @contextmanager
 def in_world(world: World) -> Iterator["Clock"]:
     """Apply the settings of a run, stop the clock, and empty the tables at the end."""
-    from django.conf import settings
-
     simplejwt = settings.SIMPLE_JWT | {
         "ROTATE_REFRESH_TOKENS": world.rotate,
         "LEEWAY": world.leeway // 1000,
@@ -67,6 +65,8 @@ def in_world(world: World) -> Iterator["Clock"]:
         asks = patch.object(api_settings, "CHECK_REVOKE_TOKEN", world.check_password)
         stack.enter_context(asks)
         stack.enter_context(patch.object(clock, "database_now", lambda using: clock.now()))
+        # Ids of sessions follow time, and no clock goes back while a process runs.
+        stack.enter_context(patch.object(uuid6, "_last_v7_timestamp", None))
         forget_snapshots()
         stack.callback(empty)
         yield Clock(traveller)
@@ -149,11 +149,3 @@ def clean_up() -> None:
 
 def revoke(**options: Any) -> None:
     call_command("revoke_tokens", verbosity=0, interactive=False, **options)
-
-
-def has_row(sid: str) -> bool:
-    return TokenSession.objects.filter(sid=sid).exists()
-
-
-def is_in_transaction() -> bool:
-    return bool(connections["default"].in_atomic_block)

@@ -5,27 +5,22 @@ calls good is accepted.
 """
 
 import uuid
-from contextlib import nullcontext, suppress
 from typing import Any, ClassVar
 
-from django.contrib.auth.hashers import make_password
-from django.db import transaction
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, initialize, invariant, multiple, precondition, rule
+from hypothesis.stateful import Bundle, initialize, invariant, multiple, rule
 from rest_framework.exceptions import APIException
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
-from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from tokens import sessions, snapshot
 from tokens.api.serializers import TokenRefreshSlidingSerializer
-from tokens.jwt import AnyToken, RefreshToken, SlidingToken
+from tokens.jwt import RefreshToken, SlidingToken
 
 from . import oracle_app as app
 from .forge import signed
 from .oracle import DAY, HOUR, MINUTE, SECOND, Refresh, Token, User, Verdict, World
-from .oracle_compared import Compared, Users, doors_of, lasting
+from .oracle_compared import Compared, lasting
 
 worlds = st.builds(
     World,
@@ -54,10 +49,6 @@ foreign_sids = st.one_of(
     st.uuids(version=4).map(str),
     st.uuids(version=4).map(_version_7),
 )
-
-
-class Undone(Exception):
-    pass
 
 
 class Machine(Compared):
