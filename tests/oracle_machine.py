@@ -142,6 +142,10 @@ class Machine(Compared):
             exp=issued + lifetime // SECOND,
         )
 
+    def wait_for(self, duration: int) -> None:
+        self.clock.wait(duration)
+        self.oracle.now = self.clock.now
+
     # Refreshes.
 
     @rule(target=tokens, token=refreshes)
@@ -180,8 +184,13 @@ class Machine(Compared):
             assert app.is_accepted("request", body["access"])
         return multiple(*found)
 
-    @rule(target=tokens, token=accesses.filter(lambda token: token.kind == "sliding"))
-    def slide(self, token: Token) -> Any:
+    @rule(
+        target=tokens,
+        token=accesses.filter(lambda token: token.kind == "sliding"),
+        after=st.sampled_from([0, SECOND, MINUTE]),
+    )
+    def slide(self, token: Token, after: int) -> Any:
+        self.wait_for(after)
         verdict = self.oracle.verify(token)
         in_time = token.refreshable > self.clock.now - self.oracle.world.leeway
         slid = TokenRefreshSlidingSerializer(data={"token": token.raw})
