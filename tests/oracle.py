@@ -1,4 +1,4 @@
-"""What must become of each token ever issued: the contract as a model that knows nothing of the app.
+"""What must become of each token ever issued: the contract, as a model without the app.
 
 It keeps users, logins and tokens, and is told what happens to them. ``request``, ``verify`` and
 ``refresh`` then say what the app has to answer. Time is in whole milliseconds, because moments
