@@ -15,7 +15,7 @@ from .oracle import Login, Oracle, Token, User, Verdict, World
 Users: Any = get_user_model()
 
 # How many tokens are asked about after each step although nothing has happened to them.
-UNCHANGED = 3
+UNCHANGED = 1
 
 
 class Compared(RuleBasedStateMachine):
@@ -98,9 +98,9 @@ class Compared(RuleBasedStateMachine):
     def look(self) -> None:
         """Ask about the tokens whose verdict has changed, and some others in turn."""
         tokens = self.oracle.tokens
-        self.oracle.now = self.clock.now
         changed = [token for token in tokens if any(self._is_news(token, door) for door in DOORS)]
-        rest = [tokens[(self._turn + n) % len(tokens)] for n in range(min(UNCHANGED, len(tokens)))]
+        young = [token for token in tokens if not self.oracle.is_expired(token)] or tokens
+        rest = [young[(self._turn + n) % len(young)] for n in range(min(UNCHANGED, len(young)))]
         self._turn += UNCHANGED
         for token in dict.fromkeys(changed + rest):
             for door in doors_of(token):

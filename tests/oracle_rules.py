@@ -8,7 +8,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.test import override_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import RULE_MARKER, rule
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from tokens import sessions, snapshot
@@ -187,7 +187,11 @@ class EveryRule(Machine):
             self._change_password(token.user)
 
 
-def biased(*without: str, **values: Any) -> type[EveryRule]:
-    """Return the machine with some settings fixed, and without some rules."""
+RULES = [name for name in dir(EveryRule) if hasattr(getattr(EveryRule, name), RULE_MARKER)]
+
+
+def biased(*only: str, **values: Any) -> type[EveryRule]:
+    """Return the machine with some settings fixed, and with these rules only, if any are named."""
     fixed = Machine.worlds.map(lambda world: replace(world, **values))
+    without = set(RULES).difference(only) if only else set()
     return type("Biased", (EveryRule,), {"worlds": fixed, **dict.fromkeys(without)})

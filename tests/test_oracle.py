@@ -96,7 +96,11 @@ def test_an_access_token_that_outlives_its_refresh_token_is_reached_after_a_clea
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     "sid",
-    ["store-5", "6f1c1f9e-1f3b-4a52-9d60-0a0f6a7c0001", "01890a5d-ac96-774b-bcce-b302099a8057"],
+    [
+        "store-5",
+        "6f1c1f9e-1f3b-4a52-9d60-0a0f6a7c0001",  # as an OpenID provider's
+        "01890a5d-ac96-774b-bcce-b302099a8057",  # a UUIDv7, as ours are
+    ],
 )
 def test_a_token_with_the_sid_of_another_issuer_counts_as_one_without(
     sid: str, way: str, make_user: Any
