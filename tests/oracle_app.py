@@ -18,13 +18,15 @@ from django.test import override_settings
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework.test import APIClient
+from rest_framework_simplejwt import authentication as simplejwt_authentication
+from rest_framework_simplejwt import serializers as simplejwt_serializers
+from rest_framework_simplejwt import tokens as simplejwt_tokens
 from rest_framework_simplejwt.exceptions import TokenError
-from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.state import token_backend
 
 from tokens import clock, snapshot
-from tokens.api import authentication
-from tokens.jwt import AccessToken, AnyToken, SlidingToken
+from tokens.api import authentication, views
+from tokens.jwt import AccessToken, AnyToken, SlidingToken, asking
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.snapshot import Clocks, DatabaseSnapshot
 
@@ -60,16 +62,23 @@ def in_world(world: World) -> Iterator["Clock"]:
         stack.enter_context(changed)
         # simplejwt reads its settings once.
         stack.enter_context(patch.object(token_backend, "leeway", world.leeway // 1000))
-        kinds = (AccessToken, SlidingToken)
-        stack.enter_context(patch.object(api_settings, "AUTH_TOKEN_CLASSES", kinds))
-        asks = patch.object(api_settings, "CHECK_REVOKE_TOKEN", world.check_password)
-        stack.enter_context(asks)
+        for read in settings_of_simplejwt():
+            kinds = (AccessToken, SlidingToken)
+            stack.enter_context(patch.object(read, "AUTH_TOKEN_CLASSES", kinds))
+            asks = world.check_password
+            stack.enter_context(patch.object(read, "CHECK_REVOKE_TOKEN", asks))
         stack.enter_context(patch.object(clock, "database_now", lambda using: clock.now()))
         # Ids of sessions follow time, and no clock goes back while a process runs.
         stack.enter_context(patch.object(uuid6, "_last_v7_timestamp", None))
         forget_snapshots()
         stack.callback(empty)
         yield Clock(traveller)
+
+
+def settings_of_simplejwt() -> list[Any]:
+    """Return simplejwt's settings: a module keeps those that were there when it was imported."""
+    modules = [simplejwt_authentication, simplejwt_serializers, simplejwt_tokens, asking, views]
+    return list({id(module.api_settings): module.api_settings for module in modules}.values())
 
 
 class Clock:
