@@ -48,6 +48,7 @@ class World:
     refresh: int = DAY
     margin: int = 5 * MINUTE
     check_password: bool = False  # simplejwt's CHECK_REVOKE_TOKEN
+    patched: bool = False  # TOKENS_PATCH_SIMPLEJWT
 
 
 @dataclass(eq=False)

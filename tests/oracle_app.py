@@ -55,6 +55,7 @@ def in_world(world: World) -> Iterator["Clock"]:
         TOKENS_MAX_SESSIONS_PER_USER=world.limit,
         TOKENS_CHECK_MAX_AGE=milliseconds(world.max_age),
         TOKENS_CLEANUP_MARGIN=milliseconds(world.margin),
+        TOKENS_PATCH_SIMPLEJWT=world.patched,
         TOKENS_SESSION_METADATA=False,
     )
     with ExitStack() as stack:

@@ -33,6 +33,7 @@ worlds = st.builds(
     refresh=st.sampled_from([DAY, 5 * SECOND, MINUTE, HOUR]),
     margin=st.sampled_from([5 * MINUTE, 0]),
     check_password=st.sampled_from([False, False, False, True]),
+    patched=st.sampled_from([False, False, True]),
 )
 names = st.sampled_from(["ada", "ada", "ada", "grace"])
 waits = st.sampled_from([300, SECOND, 11 * SECOND, MINUTE, 6 * MINUTE, HOUR, DAY, 31 * DAY])
@@ -104,13 +105,15 @@ class Machine(Compared):
         kind=st.sampled_from([PlainAccessToken, PlainRefreshToken, SlidingToken]),
         lifetime=lifetimes,
     )
-    def make_without_session(self, name: str, kind: Any, lifetime: int) -> Any:
+    def make_by_simplejwt(self, name: str, kind: Any, lifetime: int) -> Any:
         user = self.user(name)
         if not (user.active and user.exists):
             return multiple()
         token = kind.for_user(self.row(user))
         if kind is not SlidingToken:
             token.set_exp(lifetime=lasting(lifetime))
+        if kind is PlainRefreshToken and self.oracle.world.patched:
+            return self.learn_login(str(token), user)
         return self.learn(str(token), user)
 
     @rule(target=tokens, name=names, sid=foreign_sids, refresh=st.booleans(), lifetime=lifetimes)

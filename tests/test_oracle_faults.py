@@ -87,7 +87,7 @@ FAULTS: dict[Plant, tuple[tuple[str, ...], dict[str, Any]]] = {
     ),
     the_entry_of_a_user_is_lost: ((), {}),
     the_entry_of_a_user_ends_early: (
-        ("make_without_session", "revoke_many", "change_user", *TIME),
+        ("make_by_simplejwt", "revoke_many", "change_user", *TIME),
         {},
     ),
     the_entry_of_a_session_is_lost: ((), {}),
@@ -95,10 +95,10 @@ FAULTS: dict[Plant, tuple[tuple[str, ...], dict[str, Any]]] = {
     a_process_forgets_its_own_revocations: ((), {"max_age": SECOND}),
     every_session_id_counts_as_ours: ((), {}),
     a_token_without_a_session_is_used_twice: (
-        ("make_without_session", "refresh", *TIME),
+        ("make_by_simplejwt", "refresh", *TIME),
         {"rotate": True},
     ),
-    a_tie_is_accepted: (("make_without_session", "revoke_many", *TIME), {}),
+    a_tie_is_accepted: (("make_by_simplejwt", "revoke_many", *TIME), {}),
     no_token_lives_too_long: ((), {}),
 }
 
