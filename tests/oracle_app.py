@@ -25,7 +25,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.state import token_backend
 
 from tokens import clock, snapshot
-from tokens.api import authentication, views
+from tokens.api import authentication, serializers, views
 from tokens.jwt import AccessToken, AnyToken, SlidingToken, asking
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from tokens.snapshot import Clocks, DatabaseSnapshot
@@ -130,10 +130,12 @@ def end_by_id(sid: str, access: str) -> int:
 
 
 def is_accepted(door: str, raw: str) -> bool:
-    """Ask what a request or token/verify/ asks, without the costs of HTTP."""
+    """Ask what a request, token/verify/ or token/refresh/ asks, without the costs of HTTP."""
     try:
         if door == "verify":
             AnyToken(raw)
+        elif door == "refresh":
+            serializers.TokenRefreshSerializer(data={"refresh": raw}).is_valid(raise_exception=True)
         else:
             http = HttpRequest()
             http.META["HTTP_AUTHORIZATION"] = f"Bearer {raw}"

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
 from . import oracle_app as app
-from .oracle import Login, Oracle, Token, User, Verdict, World
+from .oracle import Login, Oracle, Refresh, Token, User, Verdict, World
 
 Users: Any = get_user_model()
 
@@ -105,6 +105,9 @@ class Compared(RuleBasedStateMachine):
         for token in dict.fromkeys(changed + rest):
             for door in doors_of(token):
                 self.compare(token, door)
+            # Only what is refused without a trace: a refresh of any other token changes the app.
+            if token.kind == "refresh" and self.oracle.refresh(token) is Refresh.REFUSE:
+                assert not app.is_accepted("refresh", token.raw), f"{token!r} can be refreshed"
 
     def compare(self, token: Token, door: str) -> None:
         accepted = app.is_accepted(door, token.raw)
