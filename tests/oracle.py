@@ -102,6 +102,7 @@ class Oracle:
     logins: list[Login] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     revoked: set[str] = field(default_factory=set)
+    cached: bool = False  # whether checks are cached now
 
     # What the app has to answer.
 
@@ -120,9 +121,13 @@ class Oracle:
 
     def verify(self, token: Token) -> Verdict:
         """Return what token/verify/ has to answer about a token of any kind."""
-        verdict = self._revoked(token) if token.user.exists else Verdict.REFUSED
+        verdict = self._revoked(token)
         if verdict is Verdict.REFUSED:
             return verdict
+        if not token.user.exists:
+            # A cached check of an access token does not look for the user.
+            free = self.cached and token.kind != "refresh"
+            return Verdict.EITHER if free else Verdict.REFUSED
         if token.kind == "refresh" and self.refresh(token) is Refresh.END:
             return Verdict.REFUSED
         return Verdict.EITHER if self._password_is_old(token) else verdict
@@ -202,10 +207,14 @@ class Oracle:
             login.ended |= login.user is user and login is not but
         user.cut_off = user.cut_off_at_most = self.now
 
-    def change_password(self, user: User, password: object, *, is_seen: bool) -> None:
-        user.password = password
-        if is_seen:
-            self.log_out_everywhere(user)
+    def delete(self, user: User) -> None:
+        """A user without a session may leave no entry, because the missing user refuses."""
+        mine = [one for one in self.logins if one.user is user and not one.ended]
+        has_row = any(not one.unsure and not self.may_have_lost_its_row(one) for one in mine)
+        before = user.cut_off
+        self.log_out_everywhere(user)
+        user.cut_off = self.now if has_row else before
+        user.exists = False
 
     @contextmanager
     def undoing(self) -> Iterator[None]:

@@ -28,7 +28,7 @@ class Compared(RuleBasedStateMachine):
 
     def begin(self, world: World) -> None:
         self.clock = self._stack.enter_context(app.in_world(world))
-        self.oracle = Oracle(world, self.clock.now)
+        self.oracle = Oracle(world, self.clock.now, cached=world.max_age > 0)
         for name in ("ada", "grace"):
             self.sign_up(name)
 
@@ -82,11 +82,17 @@ class Compared(RuleBasedStateMachine):
             )
         )
 
-    def learn_login(self, refresh: str, user: User, *, adopted: bool = False) -> Token:
-        """Let the oracle know a new session, whose refresh token this is."""
+    def learn_login(self, refresh: str, user: User, *, adopted: Token | None = None) -> Token:
+        """Let the oracle know a new session, whose refresh token this is.
+
+        ``adopted`` is the token without a session that was used up for it.
+        """
         token = self.learn(refresh, user)
         sid = app.payload_of(refresh)["sid"]
-        token.login = Login(user, sid, user.password, token, adopted=adopted)
+        token.login = Login(user, sid, user.password, token, adopted=adopted is not None)
+        if adopted:
+            adopted.heir = token.login
+            token.login.previous_jti, token.login.rotated_at = adopted.jti, token.issued
         self.oracle.start(token.login)
         return token
 
@@ -123,8 +129,8 @@ class Compared(RuleBasedStateMachine):
             assert not revived, f"{door} accepts {token!r}, which it has refused"
         else:
             assert verdict is not Verdict.GOOD, f"{door} refuses {token!r}, which is good"
-            if door == "request" or not self.oracle.world.check_password:
-                # With CHECK_REVOKE_TOKEN, verify/ asks for the user unless checks are cached.
+            if door == "request" or (token.user.exists and not self.oracle.world.check_password):
+                # Whether verify/ asks for the user depends on whether checks are cached now.
                 self._refused.add((token.raw, door))
 
     def refused_now(self) -> None:

@@ -177,8 +177,7 @@ class Machine(Compared):
         found = []
         if "refresh" in body:
             if login is None:
-                successor = self.learn_login(body["refresh"], user, adopted=True)
-                token.heir = successor.login
+                successor = self.learn_login(body["refresh"], user, adopted=token)
             else:
                 successor = self.learn(body["refresh"], user)
                 is_repeated = successor.jti == login.current.jti

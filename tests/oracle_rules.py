@@ -104,8 +104,7 @@ class EveryRule(Machine):
             user.password = get_md5_hash_password(stored)
         elif what == "delete":
             self.row(user).delete()
-            self.oracle.log_out_everywhere(user)
-            user.exists = False
+            self.oracle.delete(user)
         else:
             self._set_active(user, active=what == "activate")
 
@@ -152,6 +151,7 @@ class EveryRule(Machine):
 
     def cache_for(self, duration: int) -> None:
         self._stack.enter_context(override_settings(TOKENS_CHECK_MAX_AGE=lasting(duration)))
+        self.oracle.cached = duration > 0
 
     # Transactions.
 
