@@ -33,9 +33,10 @@ test: install  ## Run the tests on SQLite and on each database server that answe
 test-fast: install  ## Run the tests that start no process and wait for nothing, on SQLite only
 	$(RUN) -m pytest -q -n auto --dist loadgroup -m "not slow and not cron" $(ARGS)
 
-test-long: install  ## Run the proofs of races and snapshots at full length, which takes hours
-	RACE_ROUNDS=1000 SNAPSHOT_CHECKS=1000000 SNAPSHOT_MILLION=1 $(RUN) -m tests.databases --timeout=0 \
-		tests/test_races.py tests/test_cleanup_faults.py tests/test_snapshot_history.py $(ARGS)
+test-long: install  ## Run the proofs of races, snapshots and the oracle at full length, which takes hours
+	RACE_ROUNDS=1000 SNAPSHOT_CHECKS=1000000 SNAPSHOT_MILLION=1 ORACLE_RUNS=10000 \
+		$(RUN) -m tests.databases --timeout=0 tests/test_races.py tests/test_cleanup_faults.py \
+		tests/test_snapshot_history.py tests/test_oracle.py $(ARGS)
 
 coverage: install  ## Run the tests as `make test` does, and count what they reach
 	COVERAGE=1 $(RUN) -m tests.databases $(ARGS)

@@ -22,6 +22,7 @@ from benchmarks import (
     report,
     staleness,
     storage,
+    users,
 )
 from benchmarks.databases import ORDER, available, want
 
@@ -86,6 +87,7 @@ _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
     "growth": _growth,
     "checks": _checks,
     "staleness": _staleness,
+    "users": lambda wanted: users.run(count=wanted.rows or 2_000, rounds=wanted.rounds or 3),
 }
 
 
@@ -129,7 +131,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--rows",
         type=_positive,
-        help="cleanup: expired rows; growth, checks: at most; staleness: revocations",
+        help="cleanup: expired rows; growth, checks: at most; staleness: revocations;"
+        " users: how many to delete",
     )
     parser.add_argument(
         "--database", action="append", choices=ORDER, help="only this one; may be given twice"

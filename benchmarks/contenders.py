@@ -22,6 +22,7 @@ class Contender:
 
 OURS = Contender("this app", "benchmarks.settings")
 SIMPLEJWT = Contender("simplejwt", "benchmarks.simplejwt_settings")
+PLAIN = Contender("simplejwt alone", "benchmarks.plain_settings")
 OAUTH = Contender("django-oauth-toolkit", "benchmarks.oauth_settings")
 CHECKS = Contender("this app", "benchmarks.checks_settings")
 BOTH = (OURS, SIMPLEJWT)

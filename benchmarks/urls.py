@@ -1,3 +1,5 @@
 from django.urls import include, path
 
-urlpatterns = [path("api/", include("tokens.urls"))]
+from benchmarks.me import MeView
+
+urlpatterns = [path("api/", include("tokens.urls")), path("api/me/", MeView.as_view())]
