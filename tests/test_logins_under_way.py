@@ -107,6 +107,15 @@ def test_a_project_may_let_inactive_users_in(kind: Any, user: AbstractUser) -> N
     assert kind.for_user(user)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_user_that_a_replica_knows_needs_no_relation(kind: Any, user: AbstractUser) -> None:
+    """A router without allow_relation lets no row of one database point to one of another."""
+    user._state.db = "replica"
+    token = kind.for_user(user)
+    assert sessions.end_all(user) == (kind is RefreshToken)
+    assert blacklist.is_revoked(token.claims)
+
+
 def test_a_login_at_the_moment_of_a_better_hash_succeeds(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
