@@ -102,7 +102,6 @@ class Oracle:
     logins: list[Login] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     revoked: set[str] = field(default_factory=set)
-    cached: bool = False  # whether checks are cached now
 
     # What the app has to answer.
 
@@ -121,14 +120,12 @@ class Oracle:
 
     def verify(self, token: Token) -> Verdict:
         """Return what token/verify/ has to answer about a token of any kind."""
+        if token.kind != "refresh":
+            return self.request(token)
         verdict = self._revoked(token)
-        if verdict is Verdict.REFUSED:
-            return verdict
-        if not token.user.exists:
-            # A cached check of an access token does not look for the user.
-            free = self.cached and token.kind != "refresh"
-            return Verdict.EITHER if free else Verdict.REFUSED
-        if token.kind == "refresh" and self.refresh(token) is Refresh.END:
+        if verdict is Verdict.REFUSED or not token.user.exists:
+            return Verdict.REFUSED
+        if self.refresh(token) is Refresh.END:
             return Verdict.REFUSED
         return Verdict.EITHER if self._password_is_old(token) else verdict
 

@@ -28,7 +28,7 @@ class Compared(RuleBasedStateMachine):
 
     def begin(self, world: World) -> None:
         self.clock = self._stack.enter_context(app.in_world(world))
-        self.oracle = Oracle(world, self.clock.now, cached=world.max_age > 0)
+        self.oracle = Oracle(world, self.clock.now)
         for name in ("ada", "grace"):
             self.sign_up(name)
 
@@ -130,7 +130,6 @@ class Compared(RuleBasedStateMachine):
         else:
             assert verdict is not Verdict.GOOD, f"{door} refuses {token!r}, which is good"
             if door == "request" or (token.user.exists and not self.oracle.world.check_password):
-                # Whether verify/ asks for the user depends on whether checks are cached now.
                 self._refused.add((token.raw, door))
 
     def refused_now(self) -> None:

@@ -151,7 +151,6 @@ class EveryRule(Machine):
 
     def cache_for(self, duration: int) -> None:
         self._stack.enter_context(override_settings(TOKENS_CHECK_MAX_AGE=lasting(duration)))
-        self.oracle.cached = duration > 0
 
     # Transactions.
 

@@ -16,10 +16,11 @@ from rest_framework_simplejwt import serializers as simplejwts
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
 
-from tokens import blacklist, clock, keys, sessions
+from tokens import blacklist, clock, sessions
 from tokens.api.serializers import TokenRefreshSlidingSerializer
-from tokens.jwt import AccessToken, LoginOutdated, RefreshToken, SlidingToken, classes
+from tokens.jwt import AccessToken, LoginOutdated, RefreshToken, SlidingToken
 from tokens.models import BlacklistEntry, TokenSession
+from tokens.sessions import login
 
 from .conftest import MINUTE, PASSWORD, SECOND, Login, alive
 from .test_every_token import is_refused_without_asking_for_the_user, status
@@ -262,48 +263,69 @@ def test_an_entry_that_is_committed_late_outlasts_what_was_made_until_then(
         BlacklistEntry.objects.all().delete()
 
 
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """The moments and the ids of all sessions that start from now on."""
+    found: list[tuple[Any, Any]] = []
+    insert = login.insert
+
+    def noted(session: TokenSession, *args: Any, **kwargs: Any) -> None:
+        insert(session, *args, **kwargs)
+        found.append((session.created_at, session.sid))
+
+    monkeypatch.setattr(login, "insert", noted)
+    return found
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_of_many_logins_at_once_exactly_the_newest_live(
-    limit: int, user: AbstractUser, settings: Any
+    limit: int, user: AbstractUser, settings: Any, made: list[tuple[Any, Any]]
 ) -> None:
     settings.TOKENS_MAX_SESSIONS_PER_USER = limit
     for _ in range(4):
-        made = [RefreshToken(one.refresh_token, verify=False) for one in logins_at_once(8, user)]
-        newest = sorted((token["sid"] for token in made), reverse=True)[:limit]
-        assert sorted(map(str, TokenSession.objects.values_list("sid", flat=True))) == sorted(
-            newest
-        )
-
-
-def logins_at_once(count: int, user: AbstractUser) -> list[Login]:
-    return at_once(count, lambda: Login(user))
+        at_once(8, lambda: Login(user))
+        left = TokenSession.objects.values_list("created_at", "sid")
+        assert sorted(left) == sorted(made)[-limit:]
 
 
 @pytest.mark.parametrize("limit", [1, 2])
 def test_the_limit_holds_for_logins_in_request_transactions(
-    limit: int, user: AbstractUser, settings: Any
+    limit: int, user: AbstractUser, settings: Any, made: list[tuple[Any, Any]]
 ) -> None:
     settings.TOKENS_MAX_SESSIONS_PER_USER = limit
 
-    def log_in() -> str:
+    def log_in() -> None:
         with transaction.atomic():
             # At REPEATABLE READ this decides what plain reads see.
             found = User.objects.get(pk=user.pk)
-            return str(RefreshToken.for_user(found)["sid"])
+            RefreshToken.for_user(found)
 
-    sids = at_once(1 if connection.vendor == "sqlite" else 6, log_in)
-    left = list(map(str, TokenSession.objects.values_list("sid", flat=True)))
-    assert sorted(left) == sorted(sorted(sids, reverse=True)[:limit])
+    at_once(1 if connection.vendor == "sqlite" else 6, log_in)
+    left = TokenSession.objects.values_list("created_at", "sid")
+    assert sorted(left) == sorted(sorted(made, reverse=True)[:limit])
 
 
 def test_a_login_that_others_have_overtaken_makes_room_itself(
-    user: AbstractUser, settings: Any, monkeypatch: pytest.MonkeyPatch
+    user: AbstractUser, settings: Any, time_machine: Any
 ) -> None:
     settings.TOKENS_MAX_SESSIONS_PER_USER = 1
     newer = RefreshToken.for_user(user)
-    older = keys._seal("01000000" + newer["sid"][8:])
-    monkeypatch.setattr(classes, "new_sid", lambda: older)
+    time_machine.move_to(
+        clock.aware(clock.now()) - SECOND
+    )  # another host's clock, or a slow insert
     slow = RefreshToken.for_user(user)
-    assert slow["sid"] == older
     assert [str(one.sid) for one in TokenSession.objects.all()] == [newer["sid"]]
     assert blacklist.is_revoked(slow.access_token.claims)
+
+
+def test_a_session_that_continues_an_old_token_is_the_newest(
+    user: AbstractUser, settings: Any, time_machine: Any
+) -> None:
+    settings.TOKENS_MAX_SESSIONS_PER_USER = 1
+    plain = PlainRefreshToken.for_user(user)
+    time_machine.move_to(clock.aware(clock.now()) + MINUTE, tick=True)
+    phone = Login(user)
+    time_machine.shift(MINUTE)
+    answer = APIClient().post("/api/token/refresh/", {"refresh": str(plain)}).json()
+    assert status(answer["access"]) == 200
+    assert status(phone.access) == 401

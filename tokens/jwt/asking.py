@@ -41,15 +41,19 @@ def is_left_to_caller(subject: object) -> bool:
     return subject is not None and _left_to_caller.get() is subject
 
 
-def about_access(claims: Claims, payload: Mapping[str, Any]) -> None:
+def about_access(
+    claims: Claims, payload: Mapping[str, Any], *, spare_statements: bool = False
+) -> None:
     """Ask whether a token of these claims would be accepted with a request. One statement.
 
-    The user is asked too, unless the token names none, the project's users are not in its database
-    (stateless authentication), or checks are cached and must cost no statement.
+    The user is asked too, unless the token names none or the project's users are not in its
+    database (stateless authentication). With ``spare_statements`` the user is not asked either if
+    checks are cached, so that they cost no statement.
 
     Raises TokenRevoked, UserUnknown, UserInactive or PasswordChanged.
     """
-    if claims.user_id is None or conf.TOKENS_CHECK_MAX_AGE or not users.are_local():
+    spared = spare_statements and bool(conf.TOKENS_CHECK_MAX_AGE)
+    if claims.user_id is None or spared or not users.are_local():
         blacklist.check(claims)
     else:
         check_user(blacklist.user_of(claims), payload)

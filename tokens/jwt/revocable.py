@@ -149,4 +149,4 @@ class RevocableToken(base.Token):
 
     def _ask(self, claims: Claims) -> None:
         with simplejwt_errors():
-            asking.about_access(claims, self.payload)
+            asking.about_access(claims, self.payload, spare_statements=True)

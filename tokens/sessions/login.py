@@ -71,7 +71,9 @@ def beyond(limit: int, user_pk: Any, *, using: str) -> list[UUID]:
 
     That may be the newest login's own: of several logins at once, each leaves the same sessions.
     """
-    rows = TokenSession.objects.using(using).of_user(user_pk).live().order_by("-sid")
+    rows = TokenSession.objects.using(using).of_user(user_pk).live()
+    # Not by the id alone: a session that continues an earlier token has an id of the token's age.
+    rows = rows.order_by("-created_at", "-sid")
     if transaction.get_connection(using).in_atomic_block:
         # At REPEATABLE READ, a plain read may not see the login that this one has waited for.
         rows = rows.select_for_update()
