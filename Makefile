@@ -30,7 +30,7 @@ run: install  ## Serve the project on http://127.0.0.1:8000/
 test: install  ## Run the tests on SQLite and on each database server that answers on loopback
 	$(RUN) -m tests.databases $(ARGS)
 
-test-fast: install  ## Run the tests that start no process and wait for nothing, on SQLite only
+test-fast: install  ## Run the quick tests, on SQLite only: those that start no process and wait for nothing
 	$(RUN) -m pytest -q -n auto --dist loadgroup -m "not slow and not cron" $(ARGS)
 
 test-long: install  ## Run the proofs of races, snapshots and the oracle at full length, which takes hours

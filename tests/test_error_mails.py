@@ -234,6 +234,8 @@ def below_the_view(frame: FrameType | None) -> bool:
     return False
 
 
+@pytest.mark.slow
+@pytest.mark.any_database
 @pytest.mark.parametrize("bug", BUGS)
 @pytest.mark.parametrize("kind", WITH_FIELDS)
 @pytest.mark.parametrize("path", PUBLIC)
@@ -393,6 +395,8 @@ def test_our_serializers_mark_the_request_and_their_frames_in_views_of_others(
     assert_hides(lambda: serializer(data=data), secrets)
 
 
+@pytest.mark.slow
+@pytest.mark.any_database
 @pytest.mark.urls("tests.simplejwt_urls")
 @pytest.mark.parametrize("kind", WITH_FIELDS)
 @pytest.mark.parametrize("error", [RuntimeError, DatabaseError])

@@ -795,6 +795,11 @@ KINDS = {
 POSTS = ["token/", "token/refresh/", "token/verify/", "token/blacklist/", "logout/"]
 
 
+# The endpoints read bodies by the same code, so one of them meets all codecs.
+ODD_CODECS = ["punycode", "idna", "undefined", "unicode_escape", "base64", "rot13", "klingon", ""]
+
+
+@pytest.mark.any_database
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", POSTS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of unicode_escape
@@ -802,7 +807,7 @@ def test_no_charset_gives_a_500(name: str, kind: str) -> None:
     api = APIClient(raise_request_exception=False)
     content_type, body = KINDS[kind]
     assert {"punycode", "idna", "undefined", "unicode_escape", "mbcs", "zlib_codec"} < set(CODECS)
-    for codec in CODECS:
+    for codec in CODECS if name == "token/refresh/" else ODD_CODECS:
         answer = api.generic("POST", f"/api/{name}", body, f"{content_type}; charset={codec}")
         assert answer.status_code in (400, 401, 415), codec
         assert shape(answer) == {"detail", "code"}, codec

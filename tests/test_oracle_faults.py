@@ -104,6 +104,7 @@ FAULTS: dict[Plant, tuple[tuple[str, ...], dict[str, Any]]] = {
 
 
 @pytest.mark.any_database
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_planted_fault_is_found(fault: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     rules, settings = FAULTS[fault]
