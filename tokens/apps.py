@@ -11,10 +11,10 @@ class TokensConfig(AppConfig):
     def ready(self) -> None:
         from . import (
             checks,  # noqa: F401  (registers them)
-            jwt,
+            patches,
             receivers,
         )
 
-        jwt.patch_simplejwt()
+        patches.install()
         receivers.connect()
         post_migrate.connect(receivers.forget_snapshot, self)

@@ -20,10 +20,17 @@ class TokenRevoked(TokensError):
     """Token is blacklisted"""
 
 
-class TokenReused(TokenRevoked):
+# The same message as for any revoked token, so that a replay reveals nothing.
+
+
+class LoginEnded(TokenRevoked):
     """Token is blacklisted"""
 
-    # The same message as for any revoked token, so that a replay reveals nothing.
+    # Just now, by this very use: if its transaction is rolled back, the session is there again.
+
+
+class TokenReused(LoginEnded):
+    """Token is blacklisted"""
 
 
 class UserUnknown(TokensError):

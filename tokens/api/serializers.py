@@ -47,7 +47,9 @@ class AsksBlacklist(Serializer):
         return super().run_validation(*args, **kwargs)
 
 
-class _LogsIn(AsksBlacklist, base.TokenObtainSerializer):
+class TokenObtainSerializer(AsksBlacklist, base.TokenObtainSerializer):
+    """Check the name and the password: the base of the serializers that log in."""
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
         """Log in; check the password again if the user has changed meanwhile.
 
@@ -60,13 +62,13 @@ class _LogsIn(AsksBlacklist, base.TokenObtainSerializer):
                 return super().validate(attrs)
 
 
-class TokenObtainPairSerializer(_LogsIn, base.TokenObtainPairSerializer):
+class TokenObtainPairSerializer(TokenObtainSerializer, base.TokenObtainPairSerializer):
     """Log in: return an access token and a refresh token of a new session."""
 
     token_class = RefreshToken
 
 
-class TokenObtainSlidingSerializer(_LogsIn, base.TokenObtainSlidingSerializer):
+class TokenObtainSlidingSerializer(TokenObtainSerializer, base.TokenObtainSlidingSerializer):
     """Log in: return a sliding token."""
 
     token_class = SlidingToken

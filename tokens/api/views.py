@@ -33,6 +33,7 @@ from . import serializers
 from .errors import DATABASE_ERRORS, unavailable, with_code
 from .finding import authentication_classes, find_for_logout
 from .hiding import hide_secrets
+from .patch import patched
 from .requests import AnyRequest
 from .throttles import with_rates
 
@@ -86,7 +87,7 @@ class TokenView(base.TokenViewBase):
 
     def get_serializer_class(self) -> Any:
         if self.serializer_setting:
-            named = import_string(getattr(api_settings, self.serializer_setting))
+            named = patched(import_string(getattr(api_settings, self.serializer_setting)))
             if issubclass(named, serializers.AsksBlacklist):
                 return named
         return super().get_serializer_class()
@@ -247,9 +248,10 @@ class SessionDetailView(SignedInView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def serializer_of_simplejwts_view(view: type | None) -> type | None:
-    """Return the serializer of a simplejwt view that is not ours; None for any other view."""
-    if view is None or not issubclass(view, base.TokenViewBase) or issubclass(view, TokenView):
+def serializer_of_simplejwts_view(view: Any) -> type | None:
+    """Return the serializer of simplejwt's view in a URL pattern; None for ours and any other."""
+    cls = getattr(view, "cls", None)
+    if cls is None or not issubclass(cls, base.TokenViewBase) or issubclass(cls, TokenView):
         return None
-    serializer: type = view().get_serializer_class()
+    serializer: type = patched(cls(**view.initkwargs).get_serializer_class())
     return serializer

@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from .. import databases
+from ..conf import conf
 from .values import simplejwt_setting
 
 
@@ -153,6 +154,7 @@ _SERIALIZERS = (
 @register(Tags.security)
 def check_serializers(**kwargs: Any) -> list[CheckMessage]:
     """Return a Warning for each serializer of the project that ``tokens.urls`` can't use."""
+    from ..api.patch import patched
     from ..api.serializers import AsksBlacklist
 
     return [
@@ -165,7 +167,7 @@ def check_serializers(**kwargs: Any) -> list[CheckMessage]:
         for name in _SERIALIZERS
         if (path := simplejwt_setting(name, None)) is not None
         and not path.startswith("rest_framework_simplejwt.")
-        and not issubclass(import_string(path), AsksBlacklist)
+        and not issubclass(patched(import_string(path)), AsksBlacklist)
     ]
 
 
@@ -207,6 +209,7 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
     from ..api.views import serializer_of_simplejwts_view
 
     messages: list[CheckMessage] = []
+    rolls_back = not conf.TOKENS_PATCH_SIMPLEJWT
     atomic = any(connection.settings_dict["ATOMIC_REQUESTS"] for connection in connections.all())
     for route, view in _routes(get_resolver().url_patterns):
         serializer = serializer_of_simplejwts_view(view)
@@ -223,7 +226,7 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
                     id="tokens.E022",
                 )
             )
-        elif atomic and issubclass(serializer, TokenRefreshSerializer):
+        elif atomic and rolls_back and issubclass(serializer, TokenRefreshSerializer):
             messages.append(
                 checks.Warning(
                     f"The URL {route!r} is served by simplejwt's view in a request transaction:"
@@ -241,4 +244,4 @@ def _routes(patterns: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(pattern, URLResolver):
             yield from _routes(pattern.url_patterns, route)
         elif isinstance(pattern, URLPattern):
-            yield route, getattr(pattern.callback, "cls", None)
+            yield route, pattern.callback

@@ -6,8 +6,8 @@ With ``api`` the only part that knows simplejwt's internals.
 from .any_type import AnyToken, claims_for_logout, refresh_token_class, token_for_logout
 from .asking import caller_asks_about, check_user, is_left_to_caller
 from .classes import AccessToken, RefreshToken, SlidingToken
+from .patch import below, patched
 from .patch import install as patch_simplejwt
-from .patch import patched
 from .revocable import (
     MAX_TOKEN_BYTES,
     ODD_CLAIM,
@@ -25,6 +25,7 @@ __all__ = [
     "RefreshToken",
     "RevocableToken",
     "SlidingToken",
+    "below",
     "caller_asks_about",
     "check_user",
     "claims_for_logout",

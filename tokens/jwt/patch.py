@@ -56,10 +56,18 @@ def _patched(cls: Any) -> Any:
     theirs = next((one for one in cls.__mro__ if one in _OURS), None)
     if theirs is None:
         return cls
-    if cls is theirs:
-        return _OURS[theirs]
+    return below(cls, _OURS[theirs])
+
+
+def below(cls: Any, ours: Any) -> Any:
+    """Return a class with the methods of ``cls`` and, below them, those of ``ours``.
+
+    That is ``ours`` itself if it derives from ``cls``.
+    """
+    if issubclass(ours, cls):
+        return ours
     body = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
-    return type(cls)(cls.__name__, (cls, _OURS[theirs]), body)
+    return type(cls)(cls.__name__, (cls, ours), body)
 
 
 def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:

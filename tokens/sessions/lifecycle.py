@@ -22,7 +22,7 @@ from django.dispatch import Signal
 from .. import blacklist, clock, passwords, users
 from ..claims import Claims
 from ..conf import conf, simplejwt
-from ..exceptions import TokenReused, TokenRevoked
+from ..exceptions import LoginEnded, TokenReused, TokenRevoked
 from ..keys import adopted_sid, session_uuid
 from ..models import BlacklistEntry, TokenSession
 from ..querysets import SessionQuerySet
@@ -286,7 +286,7 @@ def _rows(using: str | None = None) -> SessionQuerySet:
 def _check_password(session: TokenSession, claims: Claims) -> dict[str, str]:
     """End a session that began under another password, if that counts.
 
-    Return the columns to write if the session stays: a new hash if it has that of another key, or
+    Raises LoginEnded. Returns the columns to write if the session stays: a new hash if it has that of another key, or
     of another password.
     """
     current = passwords.auth_hash(session.user)
@@ -294,5 +294,5 @@ def _check_password(session: TokenSession, claims: Claims) -> dict[str, str]:
         return {}
     if not passwords.may_go_on(session.auth_hash, session.user):
         end(claims, reason=Reason.PASSWORD_CHANGE)
-        raise TokenRevoked
+        raise LoginEnded
     return {"auth_hash": current}
