@@ -65,7 +65,6 @@ def test_claims_are_read_and_typed() -> None:
         {"iss": 5},
         {"user_id": 1.5},
         {"user_id": True},
-        {"user_id": ""},
         {"user_id": "9" * 256},
         {"user_id": 10**300},
         {"user_id": "7\x00"},

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
+from uuid import UUID
 
 from . import clock
 from .conf import SESSION_CLAIM, conf, simplejwt
@@ -32,6 +33,9 @@ class Claims:
 
     ``sid`` is the id of a session of ours, or None.
 
+    ``user_id`` is None if the token names no user. It may be empty, as the user's USER_ID_FIELD
+    may be: then only the session tells who the user is.
+
     ``expires_at`` is the last moment at which this token, or one refreshed from it under the same
     id, could be accepted; the verifier's leeway comes on top. ``needs_session`` is true of an
     access token that lives longer than ACCESS_TOKEN_LIFETIME after it was issued. The entry that
@@ -48,12 +52,12 @@ class Claims:
     needs_session: bool = False
 
     @classmethod
-    def of(cls, token: HasPayload) -> "Claims":
-        """Return the claims of a decoded token.
+    def of(cls, token: HasPayload | Mapping[str, Any]) -> "Claims":
+        """Return the claims of a decoded token, or of its payload.
 
         Raises TokenMalformed if a claim is missing, or has a value that it can't have.
         """
-        payload = token.payload
+        payload = payload_of(token)
         sid = sid_in(payload)
         issued_at = clock.from_epoch(math.floor(_seconds(payload, "iat", default=0)))
         expires_at = _expires_at(token)
@@ -77,6 +81,11 @@ class Claims:
         """
         limit = conf.TOKENS_LONGEST_LIFETIME
         return limit is not None and self.sid is None and self.expires_at - self.issued_at > limit
+
+
+def payload_of(token: HasPayload | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the payload of a token; simplejwt takes a mapping for a token, too."""
+    return token if isinstance(token, Mapping) else token.payload
 
 
 def sid_in(payload: Mapping[str, Any]) -> str | None:
@@ -110,9 +119,9 @@ def _user_id(payload: Mapping[str, Any]) -> str | None:
     value = payload.get(claim)
     if value is None:
         return None
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)  # simplejwt before 5.5 wrote integers
-    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 255:
+    if isinstance(value, int | UUID) and not isinstance(value, bool):
+        value = str(value)  # simplejwt before 5.5 wrote integers, and a project's encoder may UUIDs
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 255:
         raise TokenMalformed(claim)
     return value
 
@@ -130,15 +139,16 @@ def _seconds(payload: Mapping[str, Any], claim: str, *, default: float | None = 
     return float(value)
 
 
-def _expires_at(token: HasPayload) -> datetime:
-    exp = _seconds(token.payload, "exp")
+def _expires_at(token: HasPayload | Mapping[str, Any]) -> datetime:
+    payload = payload_of(token)
+    exp = _seconds(payload, "exp")
     refresh_claim = simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM
-    if refresh_claim in token.payload:
+    if refresh_claim in payload:
         # A sliding token keeps its jti when it is refreshed, at the latest a leeway after the
         # refresh limit, and then lives for one more lifetime.
         lifetime = getattr(token, "lifetime", None) or timedelta(0)
         lifetime = max(lifetime, simplejwt.SLIDING_TOKEN_LIFETIME).total_seconds()
-        lifetime = max(lifetime, exp - _seconds(token.payload, "iat", default=exp))
-        last_refresh = _seconds(token.payload, refresh_claim) + simplejwt.LEEWAY.total_seconds()
+        lifetime = max(lifetime, exp - _seconds(payload, "iat", default=exp))
+        last_refresh = _seconds(payload, refresh_claim) + simplejwt.LEEWAY.total_seconds()
         exp = max(exp, last_refresh + lifetime)
     return clock.from_epoch(exp)

@@ -38,9 +38,11 @@ class Refused(Expression):
         keys = [key_for("token", claims.jti, issuer=claims.issuer)]
         if claims.sid is not None:
             keys.append(UUID(claims.sid))
+        elif claims.user_id is None:
+            keys *= 2  # the statement takes two; no user's entry counts for a guest's token
         else:
             # Users are ours, so only a configured issuer counts, not one that the token names.
-            keys.append(key_for("user", claims.user_id or "", issuer=simplejwt.ISSUER or ""))
+            keys.append(key_for("user", claims.user_id, issuer=simplejwt.ISSUER or ""))
         field = BlacklistEntry._meta.pk
         values = [field.get_db_prep_value(key, connection) for key in keys]
         sql = f"SELECT 1 FROM {name(BlacklistEntry._meta.db_table)} WHERE {name('key')} IN (%s, %s)"  # noqa: S608

@@ -21,8 +21,13 @@ from .models import TokenSession
 
 
 def lookup(claims: Claims) -> tuple[Any, Any]:
-    """Return the field by which the claims name a user, and its value. Raises UserUnknown."""
+    """Return the field by which the claims name a user, and its value. Raises UserUnknown.
+
+    An empty id names nobody, unless a session says whose it is: many users may have one.
+    """
     field = id_field()
+    if not claims.user_id and claims.sid is None:
+        raise UserUnknown
     try:
         value = field.to_python(claims.user_id)
     except ValidationError as error:

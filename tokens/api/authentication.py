@@ -11,7 +11,7 @@ from rest_framework_simplejwt.exceptions import AuthenticationFailed, InvalidTok
 from rest_framework_simplejwt.tokens import Token
 
 from .. import blacklist
-from ..claims import Claims
+from ..claims import Claims, payload_of
 from ..exceptions import (
     PasswordChanged,
     TokenMalformed,
@@ -83,7 +83,7 @@ class ChecksBlacklist(base.JWTAuthentication):
             raise InvalidToken(_(str(error))) from error
 
     def claims(self, token: Token) -> Claims:
-        """Return the token's claims; 401 if one is malformed."""
+        """Return the claims of a token, or of a mapping; 401 if one is malformed."""
         try:
             claims = token.claims if isinstance(token, RevocableToken) else Claims.of(token)
         except (TokenError, TokenMalformed) as error:
@@ -101,11 +101,11 @@ class JWTAuthentication(ChecksBlacklist):
     @sensitive_variables()
     def get_user(self, validated_token: Token) -> Any:
         claims = self.claims(validated_token)
-        if claims.user_id is None:
+        if not claims.user_id and claims.sid is None:
             raise InvalidToken(_("Token contained no recognizable user identification"))
         try:
             user = blacklist.user_of(claims)
-            check_user(user, validated_token.payload)
+            check_user(user, payload_of(validated_token))
         except DATABASE_ERRORS as error:
             raise unavailable() from error
         except TokenRevoked as error:

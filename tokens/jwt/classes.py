@@ -22,13 +22,13 @@ from .revocable import RevocableToken as RevocableToken
 class AccessToken(RevocableToken, base.AccessToken):
     """An access token that is refused as soon as its login ends."""
 
-    lifetime = Lifetime("ACCESS_TOKEN_LIFETIME")
+    lifetime = Lifetime("ACCESS_TOKEN_LIFETIME", base.AccessToken)
 
 
 class SlidingToken(RevocableToken, base.SlidingToken):  # type: ignore[misc]
     """A sliding token; it keeps its jti when it is refreshed, so one entry refuses every form."""
 
-    lifetime = Lifetime("SLIDING_TOKEN_LIFETIME")
+    lifetime = Lifetime("SLIDING_TOKEN_LIFETIME", base.SlidingToken)
 
     def extend(self) -> None:
         """Let the token live for one more lifetime. Raises TokenError after its refresh limit.
@@ -43,7 +43,7 @@ class SlidingToken(RevocableToken, base.SlidingToken):  # type: ignore[misc]
 class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
     """A refresh token of the session that its claim ``sid`` names."""
 
-    lifetime = Lifetime("REFRESH_TOKEN_LIFETIME")
+    lifetime = Lifetime("REFRESH_TOKEN_LIFETIME", base.RefreshToken)
     access_token_class = AccessToken
 
     _session: TokenSession | None = None

@@ -48,14 +48,19 @@ def simplejwt_errors() -> Iterator[None]:
 
 
 class Lifetime:
-    """A lifetime that follows its setting; simplejwt reads the setting once, at import."""
+    """A lifetime that follows its setting; simplejwt reads the setting once, at import.
 
-    def __init__(self, setting: str) -> None:
+    If a project gives simplejwt's own class another lifetime, that counts.
+    """
+
+    def __init__(self, setting: str, theirs: Any) -> None:
         self.setting = setting
+        self.theirs = theirs
+        self.imported = theirs.lifetime
 
     def __get__(self, instance: object, owner: type | None = None) -> timedelta:
-        lifetime: timedelta = getattr(simplejwt, self.setting)
-        return lifetime
+        given: timedelta = self.theirs.lifetime
+        return given if given is not self.imported else getattr(simplejwt, self.setting)
 
 
 class RevocableToken(base.Token):

@@ -286,8 +286,8 @@ def _rows(using: str | None = None) -> SessionQuerySet:
 def _check_password(session: TokenSession, claims: Claims) -> dict[str, str]:
     """End a session that began under another password, if that counts.
 
-    Raises LoginEnded. Returns the columns to write if the session stays: a new hash if it has that of another key, or
-    of another password.
+    Return the columns to write if the session stays: a new hash if it has that of another key, or
+    of another password. Raises LoginEnded.
     """
     current = passwords.auth_hash(session.user)
     if hmac.compare_digest(session.auth_hash, current):

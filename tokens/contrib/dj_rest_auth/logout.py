@@ -17,7 +17,7 @@ from ... import sessions
 from ...api.errors import DATABASE_ERRORS, unavailable
 from ...claims import Claims
 from ...exceptions import TokenMalformed
-from ...jwt import RefreshToken
+from ...jwt import RevocableToken, refresh_token_class
 
 
 class _NotLoggedOut(Exception):
@@ -51,7 +51,8 @@ def _claims(request: Any) -> Claims:
     refusal: _NotLoggedOut | None = None
     for find in _places():
         try:
-            return RefreshToken(find(request)).claims
+            token: RevocableToken = refresh_token_class()(find(request))
+            return token.claims
         except KeyError:
             continue
         except TokenError as error:
@@ -78,9 +79,12 @@ def _in_cookie(request: Any) -> Any:
 
 def _in_body(request: Any) -> Any:
     try:
-        return request.data["refresh"]
+        found = request.data["refresh"]
     except APIException as error:  # the body can't be read
         raise KeyError from error
+    if found == "":  # what dj-rest-auth puts into the answer to a login if it sets cookies
+        raise KeyError("refresh")
+    return found
 
 
 def _not_included() -> _NotLoggedOut:
