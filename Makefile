@@ -7,10 +7,10 @@ export DEBUG ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-fast test-long coverage lint bench wheel clean
+.PHONY: help install demo run test test-fast test-foreign test-long coverage lint bench wheel clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try: make PYTHON=python3.11")'
@@ -32,6 +32,9 @@ test: install  ## Run the tests on SQLite and on each database server that answe
 
 test-fast: install  ## Run the quick tests, on SQLite only: those that start no process and wait for nothing
 	$(RUN) -m pytest -q -n auto --dist loadgroup -m "not slow and not cron" $(ARGS)
+
+test-foreign: install  ## Run the suites of simplejwt and dj-rest-auth, and djoser, with our app
+	$(RUN) -m tests.foreign
 
 test-long: install  ## Run the proofs of races, snapshots and the oracle at full length, which takes hours
 	RACE_ROUNDS=1000 SNAPSHOT_CHECKS=1000000 SNAPSHOT_MILLION=1 ORACLE_RUNS=10000 \

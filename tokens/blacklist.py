@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.core.exceptions import ObjectDoesNotExist
+from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import DateTimeField, Exists, OuterRef, Value
 from django.db.models.functions import Greatest
@@ -219,7 +219,7 @@ def user_of(claims: Claims) -> AbstractBaseUser:
         rows = rows.exclude(Exists(session.exclude(user_id=OuterRef("pk"))))
     try:
         user: Any = rows.get(**{field.name: value})
-    except ObjectDoesNotExist:
+    except (ObjectDoesNotExist, MultipleObjectsReturned):
         raise UserUnknown from None
     if user.refused_token if together else known is None and _ask(claims, using):
         raise TokenRevoked

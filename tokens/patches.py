@@ -29,6 +29,7 @@ _SERIALIZERS = (
 def install() -> None:
     """Patch simplejwt. The setting TOKENS_PATCH_SIMPLEJWT counts at each use."""
     jwt.patch_simplejwt()
+    jwt.replace_old_models()
     after_import("rest_framework_simplejwt.serializers", _patch_serializers)
     after_import("rest_framework_simplejwt.views", _patch_views)
 

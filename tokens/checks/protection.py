@@ -211,7 +211,7 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     rolls_back = not conf.TOKENS_PATCH_SIMPLEJWT
     atomic = any(connection.settings_dict["ATOMIC_REQUESTS"] for connection in connections.all())
-    for route, view in _routes(get_resolver().url_patterns):
+    for route, view in routes(get_resolver().url_patterns):
         serializer = serializer_of_simplejwts_view(view)
         if serializer is None:
             continue
@@ -238,10 +238,11 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
-def _routes(patterns: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def routes(patterns: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the route and the view of each URL pattern."""
     for pattern in patterns:
         route = f"{prefix}{pattern.pattern}"
         if isinstance(pattern, URLResolver):
-            yield from _routes(pattern.url_patterns, route)
+            yield from routes(pattern.url_patterns, route)
         elif isinstance(pattern, URLPattern):
             yield route, pattern.callback
