@@ -18,11 +18,11 @@ from rest_framework_simplejwt.serializers import TokenRefreshSerializer as Impor
 from rest_framework_simplejwt.settings import api_settings
 
 from tokens import clock, sessions
-from tokens.after_import import after_import
 from tokens.api.patch import patched
 from tokens.api.serializers import AsksBlacklist
 from tokens.checks import protection
 from tokens.models import BlacklistEntry, TokenSession
+from tokens.patches import after_import
 
 from .conftest import DAY, PASSWORD
 from .test_patching_simplejwt import me

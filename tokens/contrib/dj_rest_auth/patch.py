@@ -8,8 +8,8 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
-from ...after_import import after_import
 from ...origin import used_by
+from ...patches import after_import
 
 Method = Callable[..., Any]
 

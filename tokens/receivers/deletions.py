@@ -12,9 +12,9 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from . import mass_logout
-from .conf import conf
-from .models import BlacklistEntry, TokenSession
+from .. import mass_logout
+from ..conf import conf
+from ..models import BlacklistEntry, TokenSession
 
 
 def before_delete(*, instance: Model, using: str, **kwargs: Any) -> None:

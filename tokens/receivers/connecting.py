@@ -7,7 +7,8 @@ from django.contrib.auth import get_user_model
 from django.db.models import Model
 from django.db.models.signals import post_save, pre_delete, pre_save
 
-from . import snapshot, user_changes, user_deletions
+from .. import snapshot
+from . import changes, deletions
 
 
 def connect() -> None:
@@ -19,16 +20,12 @@ def connect() -> None:
     for model in apps.get_models():
         label = model._meta.label
         if _shares_columns(model, user_model):
-            pre_save.connect(
-                user_changes.before_save, model, dispatch_uid=f"tokens.before_save.{label}"
-            )
-            post_save.connect(
-                user_changes.after_save, model, dispatch_uid=f"tokens.after_save.{label}"
-            )
+            pre_save.connect(changes.before_save, model, dispatch_uid=f"tokens.before_save.{label}")
+            post_save.connect(changes.after_save, model, dispatch_uid=f"tokens.after_save.{label}")
         if issubclass(model, user_model):
             # If a parent is deleted, Django deletes the user with it.
             pre_delete.connect(
-                user_deletions.before_delete, model, dispatch_uid=f"tokens.before_delete.{label}"
+                deletions.before_delete, model, dispatch_uid=f"tokens.before_delete.{label}"
             )
 
 

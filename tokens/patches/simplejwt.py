@@ -10,10 +10,10 @@ from typing import Any
 
 from django.db import connections
 
-from . import jwt
-from .after_import import after_import
-from .conf import conf
-from .exceptions import LoginEnded
+from .. import jwt
+from ..conf import conf
+from ..exceptions import LoginEnded
+from .hook import after_import
 
 _SERIALIZERS = (
     "TokenObtainSerializer",
@@ -41,7 +41,7 @@ def _patch_serializers(module: ModuleType) -> None:
 
 def _patch_serializer(theirs: Any) -> None:
     def new(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        from .api.patch import patched  # not earlier: it needs more than one module of simplejwt
+        from ..api.patch import patched  # not earlier: it needs more than one module of simplejwt
 
         return super(theirs, cls).__new__(patched(cls), *args, **kwargs)
 
@@ -65,7 +65,7 @@ def _answer(answer: Any, error: Exception) -> Any:
     Under ATOMIC_REQUESTS, DRF rolls back after each error. The session would be there again,
     although its refresh token was stolen.
     """
-    from .api.errors import DATABASE_ERRORS, unavailable
+    from ..api.errors import DATABASE_ERRORS, unavailable
 
     if isinstance(error, DATABASE_ERRORS):
         error = unavailable()

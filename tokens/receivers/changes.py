@@ -15,9 +15,9 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import NOT_PROVIDED, Field, Model
 
-from . import passwords, sessions, users
-from .conf import conf, simplejwt
-from .models import BlacklistEntry
+from .. import passwords, sessions, users
+from ..conf import conf, simplejwt
+from ..models import BlacklistEntry
 
 Reason = BlacklistEntry.Reason
 
