@@ -12,9 +12,11 @@ class TokensConfig(AppConfig):
         from . import (
             checks,  # noqa: F401  (registers them)
             jwt,
+            old_tables,
             receivers,
         )
 
         jwt.patch_simplejwt()
         receivers.connect()
         post_migrate.connect(receivers.forget_snapshot, self)
+        post_migrate.connect(old_tables.look, self)

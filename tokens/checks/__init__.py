@@ -3,6 +3,6 @@
 An Error also stops ``manage.py crontab run``, so use one only for what must not run at all.
 """
 
-from . import cached, protection, scheduling, values
+from . import cached, leaving, protection, scheduling, values
 
-__all__ = ["cached", "protection", "scheduling", "values"]
+__all__ = ["cached", "leaving", "protection", "scheduling", "values"]
