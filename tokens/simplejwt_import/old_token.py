@@ -8,44 +8,65 @@ import json
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from .. import clock
 from ..claims import REFRESH, sid_in
-from ..conf import simplejwt
+from ..conf import SESSION_CLAIM, conf, simplejwt
 from ..keys import adopted_sid, key_for
 
 _LAST_SECOND = 253402300799
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the settings say about tokens, read once: asking Django for each token takes longer."""
+
+    issuer: str | None
+    type: str
+    session: str
+    last_refresh: str
+    after_last_refresh: float
+
+    @classmethod
+    def now(cls) -> "Names":
+        more = simplejwt.LEEWAY + simplejwt.SLIDING_TOKEN_LIFETIME
+        return cls(
+            issuer=simplejwt.ISSUER,
+            type=simplejwt.TOKEN_TYPE_CLAIM,
+            session=conf.TOKENS_SESSION_CLAIM,
+            last_refresh=simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM,
+            after_last_refresh=more.total_seconds(),
+        )
+
+
 class OldToken:
     """A token: its row's columns and the payload of its text."""
 
-    pk: int
-    jti: str
-    user_pk: Any
-    created_at: datetime | None
-    expires_at: datetime
-    text: str
-    blacklisted_at: datetime | None = None
+    __slots__ = (
+        *("pk", "jti", "user_pk", "created_at", "expires_at", "blacklisted_at"),
+        *("payload", "issuer", "_names"),
+    )
 
-    @cached_property
-    def payload(self) -> dict[str, Any]:
-        """The claims of the stored text; none if it is no token."""
-        try:
-            part = self.text.split(".")[1]
-            found = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-        except (ValueError, IndexError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
-
-    @cached_property
-    def issuer(self) -> str:
-        named = simplejwt.ISSUER or self.payload.get("iss")
-        return named if isinstance(named, str) else ""
+    def __init__(
+        self,
+        names: Names,
+        pk: int,
+        jti: str,
+        user_pk: Any,
+        created_at: datetime | None,
+        expires_at: datetime,
+        text: str,
+        blacklisted_at: datetime | None = None,
+    ) -> None:
+        self._names = names
+        self.pk, self.jti, self.user_pk = pk, jti, user_pk
+        self.created_at, self.expires_at = created_at, expires_at
+        self.blacklisted_at = blacklisted_at
+        self.payload = _payload(text)
+        named = names.issuer or self.payload.get("iss")
+        self.issuer = named if isinstance(named, str) else ""
 
     @property
     def key(self) -> UUID:
@@ -59,7 +80,8 @@ class OldToken:
     @property
     def sid(self) -> str | None:
         """The id of our session that an old server refreshed, or None."""
-        return sid_in(self.payload)
+        has_one = SESSION_CLAIM in self.payload or self._names.session in self.payload
+        return sid_in(self.payload) if has_one else None
 
     @property
     def continued_by(self) -> str:
@@ -69,7 +91,7 @@ class OldToken:
     @property
     def is_plain_refresh(self) -> bool:
         """Whether it is a refresh token that names a user and no session of ours."""
-        is_refresh = self.payload.get(simplejwt.TOKEN_TYPE_CLAIM) == REFRESH
+        is_refresh = self.payload.get(self._names.type) == REFRESH
         return is_refresh and self.user_pk is not None and self.sid is None
 
     @property
@@ -79,9 +101,8 @@ class OldToken:
         A sliding token lives for one more lifetime after its last refresh.
         """
         ends = [self._seconds("exp")]
-        if last_refresh := self._seconds(simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM):
-            more = simplejwt.LEEWAY + simplejwt.SLIDING_TOKEN_LIFETIME
-            ends.append(last_refresh + more.total_seconds())
+        if last_refresh := self._seconds(self._names.last_refresh):
+            ends.append(last_refresh + self._names.after_last_refresh)
         return max([self.expires_at, *(clock.from_epoch(end) for end in ends if end)])
 
     def may_end_at(self, longest: timedelta | None) -> datetime:
@@ -100,3 +121,13 @@ class OldToken:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         return float(value) if 0 <= value <= _LAST_SECOND else None
+
+
+def _payload(text: str) -> dict[str, Any]:
+    """Return the claims of the stored text; none if it is no token."""
+    try:
+        part = text.split(".")[1]
+        found = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (ValueError, IndexError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ..querysets import oldest_in_force
-from .old_token import OldToken
+from .old_token import Names, OldToken
 from .tables import Blacklisted, Outstanding
 
 # A token has a few hundred bytes of text.
@@ -30,7 +30,7 @@ def live(using: str) -> Iterator[list[OldToken]]:
 
 def _batches(rows: QuerySet[Any], columns: tuple[str, ...]) -> Iterator[list[OldToken]]:
     rows = rows.order_by("pk").values_list(*columns)
-    after = 0
-    while batch := [OldToken(*row) for row in rows.filter(pk__gt=after)[:ROWS_IN_BATCH]]:
+    after, names = 0, Names.now()
+    while batch := [OldToken(names, *row) for row in rows.filter(pk__gt=after)[:ROWS_IN_BATCH]]:
         yield batch
         after = batch[-1].pk

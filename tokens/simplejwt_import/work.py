@@ -127,9 +127,11 @@ def _end(tokens: list[OldToken], *, using: str, dry_run: bool) -> int:
     A token of a session of ours may have been blacklisted because an old server refreshed it. Then
     the session has another token by now (``logins``), and goes on.
     """
+    rows = TokenSession.objects.using(using)
+    if not rows.exists():  # before the first server of ours has started
+        return 0
     jtis = {UUID(token.sid): token.jti for token in tokens if token.sid}
     adopted = {UUID(token.continued_by) for token in tokens if not token.sid}
-    rows = TokenSession.objects.using(using)
     found = rows.filter(sid__in=[*jtis, *adopted]).values_list("sid", "refresh_jti")
     sids = [sid for sid, jti in found if sid in adopted or jtis[sid] == jti]
     if dry_run or not sids:
