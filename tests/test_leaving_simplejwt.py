@@ -454,10 +454,13 @@ def test_a_token_blacklisted_after_its_session_was_imported_ends_it(old: dict[st
 # Deleting users
 
 
+@pytest.mark.parametrize("counts", [False, True])
 @pytest.mark.parametrize("bulk", [False, True])
 def test_users_can_be_deleted_while_the_old_tables_are_there(
-    old: dict[str, str], bulk: bool
+    old: dict[str, str], bulk: bool, counts: bool, settings: Any
 ) -> None:
+    if not counts:
+        settings.TOKENS_REVOKE_ON = ("password_change",)
     ada = get_user_model().objects.get(username="ada")
     get_user_model().objects.filter(pk=ada.pk).delete() if bulk else ada.delete()
     assert not any(accepted(old)[name] for name in LIVE if name != "nobody")
@@ -472,6 +475,9 @@ def test_the_old_tables_forget_users_in_a_few_statements(
     with statements() as ran:
         simplejwt_import.forget_users(range(10**6, 10**6 + 400), using="default")
     assert sum("UPDATE" in sql for sql in ran) == 1
+    with statements() as ran:
+        get_user_model().objects.all().delete()
+    assert sum("UPDATE" in sql and old_tables.OUTSTANDING in sql for sql in ran) == 1
 
 
 # The command

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from .. import clock
-from ..claims import REFRESH, sid_in
+from ..claims import REFRESH, sid_in, type_of
 from ..conf import SESSION_CLAIM, conf, simplejwt
 from ..keys import adopted_sid, key_for
 
@@ -24,7 +24,6 @@ class Names:
     """What the settings say about tokens, read once: asking Django for each token takes longer."""
 
     issuer: str | None
-    type: str
     session: str
     last_refresh: str
     after_last_refresh: float
@@ -34,7 +33,6 @@ class Names:
         more = simplejwt.LEEWAY + simplejwt.SLIDING_TOKEN_LIFETIME
         return cls(
             issuer=simplejwt.ISSUER,
-            type=simplejwt.TOKEN_TYPE_CLAIM,
             session=conf.TOKENS_SESSION_CLAIM,
             last_refresh=simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM,
             after_last_refresh=more.total_seconds(),
@@ -91,7 +89,7 @@ class OldToken:
     @property
     def is_plain_refresh(self) -> bool:
         """Whether it is a refresh token that names a user and no session of ours."""
-        is_refresh = self.payload.get(self._names.type) == REFRESH
+        is_refresh = type_of(self.payload) == REFRESH
         return is_refresh and self.user_pk is not None and self.sid is None
 
     @property
