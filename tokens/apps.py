@@ -11,6 +11,7 @@ class TokensConfig(AppConfig):
     def ready(self) -> None:
         from . import (
             checks,  # noqa: F401  (registers them)
+            old_tables,
             patches,
             receivers,
         )
@@ -18,3 +19,4 @@ class TokensConfig(AppConfig):
         patches.install()
         receivers.connect()
         post_migrate.connect(receivers.forget_snapshot, self)
+        post_migrate.connect(old_tables.look, self)

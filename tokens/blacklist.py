@@ -20,7 +20,7 @@ from django.db import IntegrityError, connections, router, transaction
 from django.db.models import DateTimeField, Exists, OuterRef, Value
 from django.db.models.functions import Greatest
 
-from . import clock, databases, entries, snapshot, users
+from . import clock, databases, entries, old_tables, snapshot, users
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import TokenRevoked, UserUnknown
@@ -184,11 +184,14 @@ def is_revoked(claims: Claims, *, using: str | None = None) -> bool:
 
 
 def _ask(claims: Claims, using: str) -> bool:
-    connection = connections[using]
-    question, values = Refused(claims).as_sql(None, connection)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {question}", values)
-        return bool(cursor.fetchone()[0])
+    def ask() -> bool:
+        connection = connections[using]
+        question, values = Refused(claims).as_sql(None, connection)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {question}", values)
+            return bool(cursor.fetchone()[0])
+
+    return old_tables.asking(ask, using=using)
 
 
 def check(claims: Claims, *, using: str | None = None) -> None:
@@ -218,7 +221,7 @@ def user_of(claims: Claims) -> AbstractBaseUser:
         session = TokenSession.objects.filter(sid=UUID(claims.sid))
         rows = rows.exclude(Exists(session.exclude(user_id=OuterRef("pk"))))
     try:
-        user: Any = rows.get(**{field.name: value})
+        user: Any = old_tables.asking(lambda: rows.get(**{field.name: value}), using=using)
     except (ObjectDoesNotExist, MultipleObjectsReturned):
         raise UserUnknown from None
     if user.refused_token if together else known is None and _ask(claims, using):

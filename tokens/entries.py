@@ -9,18 +9,18 @@ from typing import Any
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import CharField, DateTimeField, F, Value
+from django.db.models import Case, CharField, DateTimeField, F, Value, When
 from django.db.models.functions import Cast, Concat, Greatest, Substr
 
 from . import clock
 from .claims import Claims
 from .conf import conf, simplejwt
 from .keys import key_for
-from .models import BlacklistEntry
+from .models import BlacklistEntry, TokenSession
 
 Scope = BlacklistEntry.Scope
 
-# What ``_readable`` writes; anything else after a backslash is left alone.
+# What ``readable`` writes; anything else after a backslash is left alone.
 _ESCAPE = re.compile(r"\\(?:[nrt\\]|x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|U0010[0-9a-f]{4})")
 
 # The parts of a UUID's text in its 32 digits: where each begins, and its length.
@@ -32,7 +32,7 @@ def of_token(claims: Claims, *, user_pk: Any, reason: str) -> BlacklistEntry:
     return BlacklistEntry(
         key=key_for(Scope.TOKEN, claims.jti, issuer=claims.issuer),
         scope=Scope.TOKEN,
-        subject=_readable(claims.jti),
+        subject=readable(claims.jti),
         user_id=user_pk,
         reason=reason,
         expires_at=claims.expires_at,
@@ -56,9 +56,13 @@ def of_session_rows(
 ) -> dict[str, Any]:
     """Return the columns of entries for whole sessions, as expressions over a session's row.
 
-    An entry lasts as long as the newest refresh token, and an access token made ``now``.
+    An entry lasts as long as the newest refresh token, and an access token made ``now``. If the
+    session was imported and not refreshed since, it lasts as long as any token of simplejwt's may
+    (``may_outlive``).
     """
     until = now + simplejwt.ACCESS_TOKEN_LIFETIME
+    longest = Value(end_for_user(now), DateTimeField())
+    imported = When(previous_jti=F("refresh_jti"), then=longest)
     return {
         "key": F("sid"),
         "scope": Value(Scope.SESSION.value),
@@ -66,8 +70,21 @@ def of_session_rows(
         "user_id": F("user_id"),
         "reason": Value(reason),
         "created_at": Value(now, DateTimeField()),
-        "expires_at": Greatest("expires_at", Value(until, DateTimeField())),
+        "expires_at": Greatest(
+            "expires_at",
+            Value(until, DateTimeField()),
+            Case(imported, default=F("expires_at"), output_field=DateTimeField()),
+        ),
     }
+
+
+def may_outlive(session: TokenSession) -> bool:
+    """Return whether a refresh token of the session may live longer than its row says.
+
+    simplejwt stores a token before the project gives it a longer life ("remember me"). The import
+    marks a session that it makes of one: its refresh token is its previous one, too.
+    """
+    return session.previous_jti == session.refresh_jti
 
 
 def of_user(pk: Any, user_id: str, *, reason: str, before: datetime) -> BlacklistEntry:
@@ -78,7 +95,7 @@ def of_user(pk: Any, user_id: str, *, reason: str, before: datetime) -> Blacklis
     return BlacklistEntry(
         key=key_for(Scope.USER, user_id, issuer=simplejwt.ISSUER or ""),
         scope=Scope.USER,
-        subject=_readable(str(pk)),
+        subject=readable(str(pk)),
         user_id=pk,
         issued_before=before,
         reason=reason,
@@ -99,7 +116,7 @@ def subject_shown_as(text: str) -> str:
     return _ESCAPE.sub(lambda match: match[0].encode().decode("unicode_escape"), text)
 
 
-def _readable(subject: str) -> str:
+def readable(subject: str) -> str:
     """Return any text as printable ASCII that fits the column; a usual id comes out unchanged."""
     return subject.encode("unicode_escape").decode("ascii")[:255]
 

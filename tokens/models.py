@@ -1,4 +1,4 @@
-"""The three tables: what is refused, who is logged in, and when the cleanup ran."""
+"""The tables: what is refused, who is logged in, when the cleanup ran, and what was imported."""
 
 from datetime import datetime, timedelta
 
@@ -38,6 +38,7 @@ class BlacklistEntry(models.Model):
         ADMIN = "admin", _("ended in the admin")
         COMMAND = "command", _("revoked by command")
         REVOKED = "revoked", _("revoked")
+        IMPORTED = "imported", _("imported from simplejwt")
 
     key = models.UUIDField(_("key"), primary_key=True, editable=False)
     scope = models.CharField(_("scope"), max_length=8, choices=Scope)
@@ -181,3 +182,25 @@ class CleanupRun(models.Model):
         outcome = self.Outcome(self.outcome)
         dead = outcome is self.Outcome.RUNNING and not self.is_alive(now)
         return self.Outcome.ABANDONED if dead else outcome
+
+
+class BlacklistImport(models.Model):
+    """A copy of simplejwt's blacklist that ran to its end. Written by ``simplejwt_import`` only.
+
+    ``last_blacklisted`` is the id of the newest row of simplejwt's that was read: a row with a
+    greater one was added since. From ``dropping_since`` on, checks no longer ask simplejwt's
+    tables, because they are about to be dropped. The rows go when the tables are gone, so that a
+    later installation of simplejwt's app begins anew.
+    """
+
+    finished_at = models.DateTimeField(_("finished at"), default=clock.now)
+    last_blacklisted = models.BigIntegerField(_("id of the newest row that was read"), default=0)
+    dropping_since = models.DateTimeField(_("dropping since"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("import of simplejwt's blacklist")
+        verbose_name_plural = _("imports of simplejwt's blacklist")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.finished_at:%Y-%m-%d %H:%M}"

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from django.db.models import BooleanField, Expression
 
+from . import old_tables
 from .claims import Claims
 from .conf import simplejwt
-from .keys import key_for
+from .keys import adopted_sid, key_for
 from .models import BlacklistEntry, TokenSession
 
 
@@ -15,11 +16,16 @@ class Refused(Expression):
     """Whether a token with these claims is refused.
 
     The token is refused if the blacklist holds the key of its jti or of its session. If it names
-    no session, it is refused if the blacklist holds the key of its user with an ``issued_before``
-    that is not earlier than its ``iat`` (whole seconds: a tie refuses), or if it lives longer than
-    TOKENS_LONGEST_LIFETIME. Expired entries count too, because whether the cleanup has run must not
-    change an answer. A token that needs its session is also refused if the row of that session is
-    gone.
+    no session, it is refused if the blacklist holds the key of the session that continues it, or
+    that of its user with an ``issued_before`` that is not earlier than its ``iat`` (whole seconds:
+    a tie refuses), or if it lives longer than TOKENS_LONGEST_LIFETIME. Expired entries count too,
+    because whether the cleanup has run must not change an answer. A token that needs its session is
+    also refused if the row of that session is gone.
+
+    While simplejwt's tables are there, they refuse too what they blacklist: a token without a
+    session, and a refresh token of any kind (``is_refresh``), which an old server can blacklist.
+
+    ``used_up`` overlooks the entry of the token's own jti.
 
     The SQL is written by hand: each request asks this, and the ORM takes several times as long to
     build the subquery as the database takes to answer it.
@@ -27,31 +33,40 @@ class Refused(Expression):
 
     output_field = BooleanField()
 
-    def __init__(self, claims: Claims) -> None:
+    def __init__(self, claims: Claims, *, is_refresh: bool = False, used_up: bool = False) -> None:
         super().__init__()
-        self.claims = claims
+        self.claims, self.is_refresh, self.used_up = claims, is_refresh, used_up
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         claims, name = self.claims, connection.ops.quote_name
         if claims.lives_too_long:
             return "(1 = 1)", ()
-        keys = [key_for("token", claims.jti, issuer=claims.issuer)]
-        if claims.sid is not None:
-            keys.append(UUID(claims.sid))
-        elif claims.user_id is None:
-            keys *= 2  # the statement takes two; no user's entry counts for a guest's token
-        else:
-            # Users are ours, so only a configured issuer counts, not one that the token names.
-            keys.append(key_for("user", claims.user_id, issuer=simplejwt.ISSUER or ""))
         field = BlacklistEntry._meta.pk
-        values = [field.get_db_prep_value(key, connection) for key in keys]
-        sql = f"SELECT 1 FROM {name(BlacklistEntry._meta.db_table)} WHERE {name('key')} IN (%s, %s)"  # noqa: S608
+        values = [field.get_db_prep_value(key, connection) for key in self._keys()]
+        sql = f"SELECT 1 FROM {name(BlacklistEntry._meta.db_table)} WHERE {name('key')}"  # noqa: S608
+        sql += f" IN ({', '.join(['%s'] * len(values))})"
         if claims.sid is None:
             sql += " AND (issued_before IS NULL OR issued_before >= %s)"
             values.append(connection.ops.adapt_datetimefield_value(claims.issued_at))
-        sql = f"EXISTS({sql})"
+        questions = [f"EXISTS({sql})"]
         if claims.needs_session:
             table = name(TokenSession._meta.db_table)
-            sql = f"({sql} OR NOT EXISTS(SELECT 1 FROM {table} WHERE sid = %s))"  # noqa: S608
-            values.append(values[1])
-        return sql, tuple(values)
+            questions.append(f"NOT EXISTS(SELECT 1 FROM {table} WHERE sid = %s)")  # noqa: S608
+            values.append(field.get_db_prep_value(UUID(claims.sid), connection))
+        if (claims.sid is None or self.is_refresh) and old_tables.are_asked(connection.alias):
+            questions.append(f"EXISTS({old_tables.blacklisted(connection.alias)})")
+            values.append(claims.jti)
+        return f"({' OR '.join(questions)})", tuple(values)
+
+    def _keys(self) -> list[UUID]:
+        """Return the keys of the entries that may refuse the token."""
+        claims = self.claims
+        issuer = claims.issuer
+        keys = [] if self.used_up else [key_for("token", claims.jti, issuer=issuer)]
+        if claims.sid is not None:
+            return [*keys, UUID(claims.sid)]
+        keys.append(UUID(adopted_sid(claims.jti, issuer=issuer, issued_at=claims.issued_at)))
+        if claims.user_id is not None:
+            # Users are ours, so only a configured issuer counts, not one that the token names.
+            keys.append(key_for("user", claims.user_id, issuer=simplejwt.ISSUER or ""))
+        return keys

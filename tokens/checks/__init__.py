@@ -3,6 +3,14 @@
 An Error also stops ``manage.py crontab run``, so use one only for what must not run at all.
 """
 
-from . import cached, leftovers, packages, protection, scheduling, values
+from . import cached, leaving, leftovers, packages, protection, scheduling, values
 
-__all__ = ["cached", "leftovers", "packages", "protection", "scheduling", "values"]
+__all__ = [
+    "cached",
+    "leaving",
+    "leftovers",
+    "packages",
+    "protection",
+    "scheduling",
+    "values",
+]

@@ -14,6 +14,9 @@ from django.db.backends.utils import CursorWrapper
 # Milliseconds until a question about others reaches the database.
 ON_THE_WAY = 10
 
+# Of a statement with many rows; more make it no faster.
+_MOST_PARAMETERS = 8_000
+
 
 class UnsupportedDatabase(NotSupportedError):
     """The app has no SQL for this database. The message names it, and those that are supported."""
@@ -92,6 +95,21 @@ class Database(ABC):
         """
         conflict = self.KEEP_THE_LATER_END.format(table=self.connection.ops.quote_name(table))
         return self._insert(table, columns, f"{select} {conflict}", parameters)
+
+    def insert_rows(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert these rows, whose values are as the database takes them; extend existing ones.
+
+        As ``insert_selected`` extends them. No two rows may have the same ``key``.
+        """
+        conflict = self.KEEP_THE_LATER_END.format(table=self.connection.ops.quote_name(table))
+        size = min(self.max_parameters(), _MOST_PARAMETERS) // len(columns)
+        row = f"({', '.join(['%s'] * len(columns))})"
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            values = f"VALUES {', '.join([row] * len(part))} {conflict}"
+            self._insert(table, columns, values, [value for one in part for value in one])
 
     def insert_from_locked(
         self, table: str, columns: Sequence[str], select: str, parameters: Sequence[Any]

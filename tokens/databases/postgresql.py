@@ -1,6 +1,8 @@
 """PostgreSQL."""
 
-from typing import ClassVar
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import OperationalError, transaction
@@ -24,6 +26,18 @@ class PostgreSQL(Database):
     )
     # Django makes an index for LIKE, while the collations don't sort by prefix.
     FINDS_PREFIXES_BY_RANGE = False
+
+    def insert_rows(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Send all rows as one parameter: psycopg takes longer over thousands than the server."""
+        name = self.connection.ops.quote_name
+        data = json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str)
+        select = (
+            f"SELECT {', '.join(map(name, columns))}"  # noqa: S608
+            f" FROM json_populate_recordset(NULL::{name(table)}, %s)"
+        )
+        self.insert_selected(table, columns, select, [data])
 
     def delete_batch(self, expired: Expired) -> Batch:
         """Delete the rows between two moments, which is faster than by address.

@@ -102,6 +102,9 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
             else:
                 return
         session = sessions.find(claims, used_up=used_up)
+        if used_up and session.refresh_jti == claims.jti:
+            # It was imported and not used yet, so something else refuses it.
+            raise TokenRevoked
         if not may_log_in(session.user):
             raise UserInactive
         if simplejwt.ROTATE_REFRESH_TOKENS:
@@ -134,6 +137,10 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
                 self._become(self._successor())
                 if user is not None:
                     self._start_session(user, continues=claims)
+            elif session := sessions.continuing(claims):
+                # It was imported, and is used like any other.
+                sessions.touch(session, adopted := sessions.adopted(claims))
+                self._belong_to(adopted.sid)
 
     def _successor(self) -> sessions.Successor:
         fresh = type(self)()

@@ -16,6 +16,36 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="BlacklistImport",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "finished_at",
+                    models.DateTimeField(default=tokens.clock.now, verbose_name="finished at"),
+                ),
+                (
+                    "last_blacklisted",
+                    models.BigIntegerField(
+                        default=0, verbose_name="id of the newest row that was read"
+                    ),
+                ),
+                (
+                    "dropping_since",
+                    models.DateTimeField(blank=True, null=True, verbose_name="dropping since"),
+                ),
+            ],
+            options={
+                "verbose_name": "import of simplejwt's blacklist",
+                "verbose_name_plural": "imports of simplejwt's blacklist",
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="CleanupRun",
             fields=[
                 (
@@ -131,6 +161,7 @@ class Migration(migrations.Migration):
                             ("admin", "ended in the admin"),
                             ("command", "revoked by command"),
                             ("revoked", "revoked"),
+                            ("imported", "imported from simplejwt"),
                         ],
                         default="revoked",
                         max_length=32,

@@ -12,21 +12,24 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from .. import mass_logout
+from .. import mass_logout, old_tables, simplejwt_import
 from ..conf import conf
 from ..models import BlacklistEntry, TokenSession
 
 
 def before_delete(*, instance: Model, using: str, **kwargs: Any) -> None:
-    """End the user's sessions before the user is deleted."""
-    if "deletion" not in conf.TOKENS_REVOKE_ON:
+    """End the user's sessions before the user is deleted.
+
+    If simplejwt's tables are there, they forget the user, too: the database insists.
+    """
+    if "deletion" not in conf.TOKENS_REVOKE_ON and not old_tables.may_be_there(using):
         return
     pk = getattr(instance, get_user_model()._meta.pk.attname)
     connection = connections[using]
     if connection.in_atomic_block:
         _deletion(connection).pks.append(pk)
     else:  # not sent by Django: it deletes in a transaction
-        mass_logout.end_deleted([pk], users_in=using)
+        _end([pk], using)
 
 
 class Deletion:
@@ -46,7 +49,7 @@ class Deletion:
         """End the sessions of these users, before the deletion or, at the latest, at the commit."""
         self._stop_waiting()
         # A child of the user model is deleted together with its parent.
-        mass_logout.end_deleted(list(dict.fromkeys(self.pks)), users_in=self.connection.alias)
+        _end(list(dict.fromkeys(self.pks)), self.connection.alias)
 
     def before_statement(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: Any, context: Any
@@ -65,6 +68,12 @@ class Deletion:
         callbacks, wrappers = self.connection.run_on_commit, self.connection.execute_wrappers
         callbacks[:] = [entry for entry in callbacks if entry[1] is not self]
         wrappers[:] = [wrapper for wrapper in wrappers if wrapper != self.before_statement]
+
+
+def _end(pks: list[Any], using: str) -> None:
+    if "deletion" in conf.TOKENS_REVOKE_ON:
+        mass_logout.end_deleted(pks, users_in=using)
+    simplejwt_import.forget_users(pks, using=using)
 
 
 def _deletion(connection: BaseDatabaseWrapper) -> Deletion:

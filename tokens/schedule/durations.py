@@ -13,11 +13,11 @@ _DURATION = re.compile(rf"(?:{_N}d)?(?:{_N}h)?(?:{_N}m)?(?:{_N}s)?")
 _IN_SECONDS = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
 
 
-def parse(text: str) -> timedelta:
+def parse(text: str, *, most: timedelta = MOST) -> timedelta:
     """Return the duration written as whole days, hours, minutes and seconds: ``24h``, ``1h30m``.
 
     Raises ValueError, with a message for people, if the text is not a duration, has no unit, or is
-    not between 1 second and 366 days.
+    not between 1 second and ``most``.
     """
     if text.isascii() and text.isdecimal():
         n = text if len(text) < 10 else "90"
@@ -29,7 +29,7 @@ def parse(text: str) -> timedelta:
         )
     numbers = (int(number or 0) for number in found.groups())
     seconds = sum(n * size for n, size in zip(numbers, _IN_SECONDS.values(), strict=True))
-    return _within_limits(timedelta(seconds=seconds), text)
+    return _within_limits(timedelta(seconds=seconds), text, most)
 
 
 def interval(value: timedelta | str) -> timedelta:
@@ -62,9 +62,9 @@ def every(duration: timedelta) -> str:
     return f"every {words(duration).removeprefix('1 ')}"
 
 
-def _within_limits(duration: timedelta, said: str) -> timedelta:
-    if not LEAST <= duration <= MOST:
-        raise ValueError(f"{_short(said)} is not between 1 second and 366 days.")
+def _within_limits(duration: timedelta, said: str, most: timedelta = MOST) -> timedelta:
+    if not LEAST <= duration <= most:
+        raise ValueError(f"{_short(said)} is not between 1 second and {most.days:,} days.")
     return duration
 
 

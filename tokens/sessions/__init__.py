@@ -3,12 +3,12 @@
 A session is one login. Its row names the one refresh token that may be used next.
 """
 
+from .finding import accepting, adopted, continuing, find
+from .inherited import Imported, hand_over, start_imported
 from .keeping import keeping
 from .lifecycle import (
     Reason,
     Successor,
-    accepting,
-    adopted,
     end,
     end_all,
     end_by_ids,
@@ -16,7 +16,6 @@ from .lifecycle import (
     end_many,
     end_one,
     extend,
-    find,
     of_user,
     rehash,
     rotate,
@@ -25,10 +24,12 @@ from .lifecycle import (
 )
 
 __all__ = [
+    "Imported",
     "Reason",
     "Successor",
     "accepting",
     "adopted",
+    "continuing",
     "end",
     "end_all",
     "end_by_ids",
@@ -37,10 +38,12 @@ __all__ = [
     "end_one",
     "extend",
     "find",
+    "hand_over",
     "keeping",
     "of_user",
     "rehash",
     "rotate",
     "start",
+    "start_imported",
     "touch",
 ]

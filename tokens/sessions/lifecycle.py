@@ -9,9 +9,8 @@ is a compare-and-swap on that name: the database lets one client through.
 import hmac
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -19,14 +18,13 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.dispatch import Signal
 
-from .. import blacklist, clock, passwords, users
+from .. import blacklist, clock, entries, passwords, users
 from ..claims import Claims
 from ..conf import conf, simplejwt
-from ..exceptions import LoginEnded, TokenReused, TokenRevoked
-from ..keys import adopted_sid, session_uuid
+from ..exceptions import LoginEnded, TokenReused, TokenRevoked, UserChanged
+from ..keys import session_uuid
 from ..models import BlacklistEntry, TokenSession
 from ..querysets import SessionQuerySet
-from ..refusal import Refused
 from ..signals import (
     refresh_reuse_detected,
     send_after_commit,
@@ -34,7 +32,8 @@ from ..signals import (
     session_refreshed,
     session_started,
 )
-from . import login, rotation
+from . import inherited, login, rotation
+from .finding import adopted
 from .keeping import kept_sid
 from .rotation import Successor as Successor  # for callers of ``rotate``
 
@@ -46,18 +45,26 @@ Reason = BlacklistEntry.Reason
 def start(user: Any, refresh: Claims, *, continues: Claims | None = None) -> TokenSession:
     """Record a login whose refresh token has these claims, ``sid`` among them. One statement.
 
-    ``continues`` is the token without ``sid`` that was used up for it.
+    ``continues`` is the token without ``sid`` that was used up for it. If it was imported as a
+    session, that session goes on, in two more statements.
 
     With TOKENS_MAX_SESSIONS_PER_USER, a second statement looks for sessions beyond the limit, and
     the oldest of them end.
 
     Raises UserChanged if the user's row has another password by now, is inactive although ``user``
     is not, or is gone, and databases.UnsupportedDatabase, because such a login could never be
-    ended.
+    ended. Raises TokenRevoked if an imported session has another password, or ended meanwhile.
     """
     using = blacklist.database()
     session = login.new(user, refresh, auth_hash=passwords.auth_hash(user), continues=continues)
-    login.insert(session, user, using=using)
+    try:
+        login.insert(session, user, using=using, unless_known=continues is not None)
+    except UserChanged:
+        known = inherited.go_on(user, refresh, continues, using=using) if continues else None
+        if known is None:
+            raise
+        _tell(session_refreshed, known.sid, user.pk)
+        return known
     _tell(session_started, session.sid, user.pk)
     if limit := conf.TOKENS_MAX_SESSIONS_PER_USER:
         surplus = login.beyond(limit, user.pk, using=using)
@@ -72,53 +79,6 @@ def extend(session: TokenSession, expires_at: datetime) -> None:
     _rows().filter(sid=session.sid, refresh_jti=session.refresh_jti).update(expires_at=expires_at)
 
 
-def accepting(claims: Claims) -> TokenSession:
-    """Return the session in which a refresh token with a ``sid`` may be used, with its user.
-
-    One statement, no write. Without the row of its session the token is refused, so it fails closed
-    even if the blacklist were empty. Raises TokenRevoked.
-    """
-    session = _one(_rows().accepting(claims), claims, Refused(claims))
-    if not passwords.may_go_on(session.auth_hash, session.user):
-        raise TokenRevoked
-    return session
-
-
-def adopted(claims: Claims) -> Claims:
-    """Return the claims of a token without ``sid`` as those of the session that continues it."""
-    sid = adopted_sid(claims.jti, issuer=claims.issuer, issued_at=claims.issued_at)
-    return replace(claims, sid=sid)
-
-
-def find(claims: Claims, *, used_up: bool = False) -> TokenSession:
-    """Return the live session of a refresh token, with its user: one statement.
-
-    ``used_up`` overlooks that the token itself is refused, because it has been used.
-
-    Raises TokenRevoked when the session has ended, its user is gone, an entry refuses the token,
-    or the token names another user than the session.
-    """
-    question = Refused(replace(claims, jti="") if used_up else claims)
-    return _one(_rows().named(claims.sid or ""), claims, question)
-
-
-def _one(rows: SessionQuerySet, claims: Claims, refused: Refused) -> TokenSession:
-    """Return the one session of ``rows``, with its user; raise TokenRevoked if there is none.
-
-    A user that the default manager hides is nobody.
-    """
-    rows = rows.select_related("user").annotate(refused_token=refused)
-    visible = users.visible_in(rows.db)
-    if visible is not None:
-        rows = rows.filter(visible)
-    session: Any = next(iter(rows), None)
-    if session is None or session.refused_token or not users.is_named(session.user, claims):
-        raise TokenRevoked
-    if visible is None and not users.is_visible(session.user_id):
-        raise TokenRevoked
-    return cast(TokenSession, session)
-
-
 def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
     """Replace the refresh token ``claims`` of ``session`` by ``new``; return the one that counts.
 
@@ -127,7 +87,10 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
     is ended and TokenReused raised. A session that was ended meanwhile raises TokenRevoked.
     """
     hashes = _check_password(session, claims)
-    successor = rotation.replace(session, claims, new, using=blacklist.database(), also=hashes)
+    using = blacklist.database()
+    successor = rotation.replace(session, claims, new, using=using, also=hashes)
+    if successor is None:
+        successor = inherited.take_over(session, claims, new, using=using)
     if successor == new:
         _tell(session_refreshed, session.sid, session.user_id)
     if successor is not None:
@@ -159,8 +122,8 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
     """
     if claims.sid is None:
         answer = blacklist.revoke_token(claims, reason=reason)
-        # Refused before: if because it has been used, a session continues it.
-        if not answer[1] and _rows().named(adopted(claims).sid or "").exists():
+        # A session continues it if it has been used, or imported.
+        if _rows().named(adopted(claims).sid or "").exists():
             end(adopted(claims), reason=reason)
         return answer
     rows = _rows().named(claims.sid)
@@ -168,6 +131,8 @@ def end(claims: Claims, *, reason: str = Reason.LOGOUT) -> tuple[BlacklistEntry,
     ends = [claims.expires_at, clock.now() + simplejwt.ACCESS_TOKEN_LIFETIME]
     if session:
         ends.append(session.expires_at)
+        if entries.may_outlive(session):
+            ends.append(entries.end_for_user(clock.now()))
     answer = blacklist.revoke_session(
         claims.sid,
         user_pk=session.user_id if session else users.pk_of(claims, ask=False),
@@ -197,8 +162,8 @@ def end_many(
     ended = list(rows.values_list("sid", "user_id")) if listening else []
     blacklist.revoke_sessions(rows, reason=reason, using=using, sids=sids)
     # A session that started since then has no entry and stays.
-    entries = BlacklistEntry.objects.using(using).filter(key=OuterRef("sid"))
-    number = rows.filter(Exists(entries)).order_by().delete()[0]
+    refused = BlacklistEntry.objects.using(using).filter(key=OuterRef("sid"))
+    number = rows.filter(Exists(refused)).order_by().delete()[0]
     for sid, user_id in ended:
         _tell(session_ended, sid, user_id, using=using, reason=reason)
     return number

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import connections, transaction
-from django.db.models import F, Value
+from django.db.models import Exists, F, Value
 
 from .. import databases, origin, users
 from ..claims import Claims
@@ -30,8 +30,12 @@ def new(user: Any, refresh: Claims, *, auth_hash: str, continues: Claims | None)
     )
 
 
-def insert(session: TokenSession, user: AbstractBaseUser, *, using: str) -> None:
+def insert(
+    session: TokenSession, user: AbstractBaseUser, *, using: str, unless_known: bool = False
+) -> None:
     """Insert ``session`` if its user's row is unchanged. One statement.
+
+    ``unless_known``: only if there is no session of this id, or this raises UserChanged, too.
 
     It waits for a transaction that is changing the user's row. So a login whose password changes
     meanwhile fails, or its session is there to be ended by whoever changes it.
@@ -40,9 +44,14 @@ def insert(session: TokenSession, user: AbstractBaseUser, *, using: str) -> None
     """
     database = databases.of(connections[using])
     rows = users.unchanged(user)
+    same = TokenSession.objects.using(using).filter(sid=session.sid)
     if rows.db != using:
+        if unless_known and same.exists():
+            raise UserChanged
         _insert_apart(session, user, using=using)
         return
+    if unless_known:
+        rows = rows.exclude(Exists(same))
     fields = session._meta.concrete_fields
     values: dict[str, Any] = {
         f"new_{field.attname}": Value(getattr(session, field.attname), field) for field in fields

@@ -44,7 +44,7 @@ def replace(
     meanwhile.
     """
     if session.refresh_jti == claims.jti:
-        changed = _swap(
+        changed = swap(
             session,
             claims.jti,
             using=using,
@@ -58,8 +58,8 @@ def replace(
         )
         if changed:
             return new
-        session = _reread(session, using=using)
-    return _graceful(session, claims)
+        session = reread(session, using=using)
+    return graceful(session, claims)
 
 
 def touch(session: TokenSession, claims: Claims, *, using: str, also: Mapping[str, Any]) -> bool:
@@ -68,10 +68,10 @@ def touch(session: TokenSession, claims: Claims, *, using: str, also: Mapping[st
     One statement, which sets the columns ``also`` as well.
     """
     now = clock.now()
-    return _swap(session, claims.jti, using=using, last_used_at=now, **_moved(session), **also)
+    return swap(session, claims.jti, using=using, last_used_at=now, **_moved(session), **also)
 
 
-def _swap(session: TokenSession, jti: str, *, using: str, **values: Any) -> bool:
+def swap(session: TokenSession, jti: str, *, using: str, **values: Any) -> bool:
     """Set ``values`` if ``jti`` is still the session's refresh token; return whether it was.
 
     One statement. SQL by hand, because each refresh runs it, and the ORM takes longer to build it
@@ -94,7 +94,7 @@ def _swap(session: TokenSession, jti: str, *, using: str, **values: Any) -> bool
         return bool(cursor.rowcount)
 
 
-def _reread(session: TokenSession, *, using: str) -> TokenSession:
+def reread(session: TokenSession, *, using: str) -> TokenSession:
     """Return the row as it is now; raise TokenRevoked if it is gone.
 
     In a caller's transaction at REPEATABLE READ, a plain read on MariaDB would show the state from
@@ -109,7 +109,7 @@ def _reread(session: TokenSession, *, using: str) -> TokenSession:
     return now
 
 
-def _graceful(session: TokenSession, claims: Claims) -> Successor | None:
+def graceful(session: TokenSession, claims: Claims) -> Successor | None:
     """Return the successor of the previous refresh token, within TOKENS_ROTATION_GRACE.
 
     Only the client that won sets ``rotated_at``, so the grace period never renews itself.
