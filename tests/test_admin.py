@@ -19,7 +19,7 @@ from tokens import blacklist, clock, sessions
 from tokens.admin import BlacklistEntryAdmin, CleanupRunAdmin, TokenSessionAdmin
 from tokens.admin.base import CappedPaginator
 from tokens.admin.search import MAX_USERS, user_keys, users_named
-from tokens.entries import _readable, subject_shown_as
+from tokens.entries import readable, subject_shown_as
 from tokens.keys import key_for, new_sid
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 
@@ -62,7 +62,7 @@ def make_entry(subject: str = "", scope: str = "token", **fields: Any) -> Blackl
         fields.setdefault("issued_before", clock.now())
     fields.setdefault("expires_at", clock.now() + timedelta(hours=1))
     key = uuid.UUID(subject) if scope == "session" else key_for(scope, subject, issuer="")
-    return BlacklistEntry.objects.create(key=key, scope=scope, subject=_readable(subject), **fields)
+    return BlacklistEntry.objects.create(key=key, scope=scope, subject=readable(subject), **fields)
 
 
 def make_session(user: Any, **fields: Any) -> TokenSession:
