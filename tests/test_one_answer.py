@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
-from django.db.models import Count
+from django.db.models import Count, Field
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.test import APIClient, APIRequestFactory
@@ -183,6 +184,22 @@ def test_a_name_that_a_form_would_reject_is_a_name(
 def named_by(field: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SIMPLE_JWT = settings.SIMPLE_JWT | {"USER_ID_FIELD": field}
     monkeypatch.setattr(simplejwt.api_settings, "USER_ID_FIELD", field)
+
+
+class SnowflakeField(Field):  # type: ignore[type-arg]
+    """A project's own kind of number, of which no database backend knows the range."""
+
+    def to_python(self, value: Any) -> int:
+        return int(value)
+
+
+def test_a_number_of_a_kind_that_django_does_not_know_names_users_too(
+    user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field = SnowflakeField()
+    monkeypatch.setattr(users, "id_field", lambda: field)
+    claims = replace(RefreshToken.for_user(user).claims, user_id="7" * 15)
+    assert users.lookup(claims) == (field, int("7" * 15))
 
 
 def test_no_validator_of_the_field_runs(

@@ -54,7 +54,10 @@ def _fits(field: Any, value: Any) -> bool:
         field = field.target_field
     if isinstance(value, int):
         operations = connections[router.db_for_write(get_user_model())].ops
-        low, high = operations.integer_field_range(field.get_internal_type())
+        try:
+            low, high = operations.integer_field_range(field.get_internal_type())
+        except KeyError:  # a project's own kind of field
+            return True
         return low <= value <= high
     return not isinstance(value, Decimal | float) or math.isfinite(value)
 
