@@ -30,6 +30,7 @@ from tokens.jwt import AccessToken, RefreshToken
 from tokens.keys import adopted_sid, key_for
 from tokens.models import BlacklistEntry, BlacklistImport, TokenSession
 from tokens.simplejwt_import import NotImported
+from tokens.simplejwt_import.tables import Outstanding
 
 from .conftest import DAY, PASSWORD, bearer
 from .leaving import (
@@ -738,3 +739,25 @@ def test_a_token_of_an_old_server_works_once(
     TokenSession.objects.update(rotated_at=clock.now() - timedelta(minutes=1))
     assert ask(after, theirs).status_code == 401, "reused"
     assert ask(after, first.json()["refresh"]).status_code == 401, "so the session has ended"
+
+
+@pytest.mark.usefixtures("old")
+def test_a_token_of_an_old_server_renews_the_hash_of_its_session_as_others_do(
+    settings: Any,
+) -> None:
+    user = get_user_model()._default_manager.create_user("eve", password=PASSWORD)
+    token = RefreshToken.for_user(user)
+    token.set_jti()  # what simplejwt does to a token that it refreshes
+    Outstanding.objects.create(
+        jti=token["jti"],
+        user_id=str(user.pk),
+        token=str(token),
+        created_at=clock.now(),
+        expires_at=token.claims.expires_at,
+    )
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "a new secret that is long enough to be one"
+    answer = APIClient().post("/api/token/refresh/", {"refresh": str(token)})
+    assert answer.status_code == 200
+    session = TokenSession.objects.get(sid=token["sid"])
+    assert session.auth_hash == user.get_session_auth_hash()

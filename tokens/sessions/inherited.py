@@ -3,7 +3,7 @@
 The part of ``sessions`` that matters while a project moves from simplejwt's blacklist.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connections, transaction
 from django.db.models import BooleanField, Expression
 
-from .. import blacklist, old_tables, origin, passwords
+from .. import blacklist, old_tables, passwords
 from ..claims import Claims
 from ..exceptions import TokenRevoked
 from ..keys import adopted_sid, key_for
@@ -86,7 +86,12 @@ def was_used_up(claims: Claims, *, using: str) -> bool:
 
 
 def take_over(
-    session: TokenSession, claims: Claims, new: Successor, *, using: str
+    session: TokenSession,
+    claims: Claims,
+    new: Successor,
+    *,
+    using: str,
+    also: Mapping[str, Any],
 ) -> Successor | None:
     """Take a refresh token that an old server made for the session's newest, and replace it.
 
@@ -103,17 +108,7 @@ def take_over(
             return rotation.graceful(rotation.reread(session, using=using), claims)
         # Locking: whoever has the session's own token may be refreshing it.
         now = TokenSession.objects.using(using).select_for_update().filter(sid=session.sid).first()
-        if now is None or not rotation.swap(
-            now,
-            now.refresh_jti,
-            using=using,
-            refresh_jti=new.jti,
-            previous_jti=claims.jti,
-            rotated_at=new.issued_at,
-            last_used_at=new.issued_at,
-            expires_at=new.expires_at,
-            **origin.metadata(),
-        ):
+        if now is None or not rotation.advance(now, claims, new, using=using, also=also):
             raise TokenRevoked
     return new
 

@@ -90,7 +90,7 @@ def rotate(session: TokenSession, claims: Claims, new: Successor) -> Successor:
     using = blacklist.database()
     successor = rotation.replace(session, claims, new, using=using, also=hashes)
     if successor is None:
-        successor = inherited.take_over(session, claims, new, using=using)
+        successor = inherited.take_over(session, claims, new, using=using, also=hashes)
     if successor == new:
         _tell(session_refreshed, session.sid, session.user_id)
     if successor is not None:

@@ -44,22 +44,36 @@ def replace(
     meanwhile.
     """
     if session.refresh_jti == claims.jti:
-        changed = swap(
-            session,
-            claims.jti,
-            using=using,
-            refresh_jti=new.jti,
-            previous_jti=claims.jti,
-            rotated_at=new.issued_at,
-            last_used_at=new.issued_at,
-            expires_at=new.expires_at,
-            **_moved(session),
-            **also,
-        )
-        if changed:
+        if advance(session, claims, new, using=using, also=also):
             return new
         session = reread(session, using=using)
     return graceful(session, claims)
+
+
+def advance(
+    session: TokenSession,
+    claims: Claims,
+    new: Successor,
+    *,
+    using: str,
+    also: Mapping[str, Any],
+) -> bool:
+    """Make ``new`` the successor of the used token ``claims``, unless the session was used since.
+
+    Returns whether it was not. One statement.
+    """
+    return swap(
+        session,
+        session.refresh_jti,
+        using=using,
+        refresh_jti=new.jti,
+        previous_jti=claims.jti,
+        rotated_at=new.issued_at,
+        last_used_at=new.issued_at,
+        expires_at=new.expires_at,
+        **_moved(session),
+        **also,
+    )
 
 
 def touch(session: TokenSession, claims: Claims, *, using: str, also: Mapping[str, Any]) -> bool:
