@@ -20,7 +20,7 @@ from rest_framework_simplejwt import tokens as simplejwt
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 
 from tokens import blacklist, clock, mass_logout, sessions, signals, snapshot
-from tokens.jwt import AccessToken, RefreshToken
+from tokens.jwt import AccessToken, LoginOutdated, RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -445,6 +445,19 @@ def elsewhere(settings: Any) -> Iterator[None]:
     yield
     connections["elsewhere"].close()
     del connections["elsewhere"], connections.databases["elsewhere"]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_login_looks_at_its_user_through_another_connection() -> None:
+    (user,) = make_users(1)
+    before = User._base_manager.get(pk=user.pk)
+    assert RefreshToken.for_user(before)["sid"]
+    user.set_password("another long password")
+    user.save()
+    assert not TokenSession.objects.exists()
+    with pytest.raises(LoginOutdated):
+        RefreshToken.for_user(before)
+    assert not TokenSession.objects.exists()
 
 
 @pytest.mark.usefixtures("elsewhere")
