@@ -1,5 +1,6 @@
 """Find the token of a request as the project does."""
 
+from functools import cache
 from typing import Any
 
 from django.utils.functional import SimpleLazyObject
@@ -40,10 +41,10 @@ def find_for_logout(request: Request) -> Claims | None:
     is forged or of the wrong type, or 403 if a class demands more, such as a CSRF token.
     """
     refusal: Exception | None = None
-    for one in authentication_classes():
-        authentication = type(one.__name__, (_LoggingOut, one), {})()
+    classes: list[Any] = [*authentication_classes()]
+    for one in classes:
         try:
-            found = authentication.authenticate(request)
+            found = _logging_out(one)().authenticate(request)
             if found is not None and found[1] is not None:
                 return _claims_of(found[1])
         except APIException as error:
@@ -57,6 +58,11 @@ def find_for_logout(request: Request) -> Claims | None:
 
 def _claims_of(token: Token) -> Claims:
     return token.claims if isinstance(token, RevocableToken) else Claims.of(token)
+
+
+@cache
+def _logging_out(cls: Any) -> Any:
+    return type(cls.__name__, (_LoggingOut, cls), {})
 
 
 class _LoggingOut(JWTAuthentication):

@@ -37,7 +37,4 @@ def patched(cls: Any) -> Any:
 
 @cache
 def _patched(cls: Any) -> Any:
-    theirs = next((one for one in cls.__mro__ if one in _OURS), None)
-    if theirs is None:
-        return cls
-    return below(cls, _OURS[theirs])
+    return below(cls, _OURS)

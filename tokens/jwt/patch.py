@@ -7,6 +7,7 @@ ours, which is a subclass. A project's subclass of simplejwt's class gets the sa
 its own methods.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -53,17 +54,19 @@ def patched(cls: Any) -> Any:
 
 @cache
 def _patched(cls: Any) -> Any:
-    theirs = next((one for one in cls.__mro__ if one in _OURS), None)
+    return below(cls, _OURS)
+
+
+def below(cls: Any, counterparts: Mapping[Any, Any]) -> Any:
+    """Return a class with the methods of ``cls`` and, below them, those of our counterpart.
+
+    ``counterparts`` are simplejwt's classes and ours, which derive from them. The nearest base of
+    ``cls`` counts. If ``cls`` is that base, this is our class itself; if there is none, ``cls``.
+    """
+    theirs = next((one for one in cls.__mro__ if one in counterparts), None)
     if theirs is None:
         return cls
-    return below(cls, _OURS[theirs])
-
-
-def below(cls: Any, ours: Any) -> Any:
-    """Return a class with the methods of ``cls`` and, below them, those of ``ours``.
-
-    That is ``ours`` itself if it derives from ``cls``.
-    """
+    ours = counterparts[theirs]
     if issubclass(ours, cls):
         return ours
     body = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
