@@ -18,7 +18,7 @@ from .keys import is_sid
 
 REFRESH = "refresh"  # the type of a refresh token, the only one whose session is always asked
 
-_LAST_SECOND = 253402300799  # of the year 9999; Python knows no later moment
+LAST_SECOND = 253402300799  # of the year 9999; Python knows no later moment
 
 
 class HasPayload(Protocol):
@@ -134,7 +134,7 @@ def _seconds(payload: Mapping[str, Any], claim: str, *, default: float | None = 
     value = payload.get(claim, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenMalformed(claim)
-    if not 0 <= value <= _LAST_SECOND:  # nor is NaN
+    if not 0 <= value <= LAST_SECOND:  # nor is NaN
         raise TokenMalformed(claim)
     return float(value)
 

@@ -45,7 +45,7 @@ class BlacklistQuerySet(ExpiringQuerySet["BlacklistEntry"]):
         return self.filter(expires_at__gte=oldest_in_force())
 
     def for_good(self) -> "BlacklistQuerySet":
-        """Return the entries that never expire: one for a user who logged out everywhere."""
+        """Return the entries that never expire: users' ones without TOKENS_LONGEST_LIFETIME."""
         return self.filter(expires_at=clock.end_of_time())
 
     def about(self, subject: str, *, issuer: str) -> "BlacklistQuerySet":

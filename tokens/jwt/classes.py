@@ -15,8 +15,7 @@ from ..exceptions import TokenRevoked, UserInactive
 from ..keys import new_sid
 from ..models import TokenSession
 from . import asking
-from .revocable import Lifetime, simplejwt_errors
-from .revocable import RevocableToken as RevocableToken
+from .revocable import Lifetime, RevocableToken, simplejwt_errors
 
 
 class AccessToken(RevocableToken, base.AccessToken):

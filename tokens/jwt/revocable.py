@@ -1,7 +1,4 @@
-"""What all token classes share: they are refused once they are revoked.
-
-With ``jwt`` and ``asking`` the only module, beside ``api``, that knows simplejwt's internals.
-"""
+"""What all token classes share: they are refused once they are revoked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,10 +61,10 @@ class Lifetime:
 
 
 class RevocableToken(base.Token):
-    """A token that can be revoked: the mixin of the three token classes.
+    """A token that can be revoked: the mixin of our token classes.
 
     Constructing one from text verifies it. This takes one statement, and raises simplejwt's
-    TokenError if the token must not be accepted, also if a claim is odd or the text unreadable.
+    TokenError if the token is refused, a claim is odd, or the text can't be read.
     """
 
     @sensitive_variables()

@@ -12,11 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from .. import clock
-from ..claims import REFRESH, sid_in, type_of
+from ..claims import LAST_SECOND, REFRESH, sid_in, type_of
 from ..conf import SESSION_CLAIM, conf, simplejwt
 from ..keys import adopted_sid, key_for
-
-_LAST_SECOND = 253402300799
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class OldToken:
         value = self.payload.get(claim)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        return float(value) if 0 <= value <= _LAST_SECOND else None
+        return float(value) if 0 <= value <= LAST_SECOND else None
 
 
 def _payload(text: str) -> dict[str, Any]:
