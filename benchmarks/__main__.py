@@ -12,25 +12,30 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from benchmarks import (
+    admin,
     archive,
     checks,
     cleanup,
+    feed,
     growth,
     latency,
     machine,
+    overhead,
     refresh,
     report,
+    size,
     staleness,
     storage,
+    stream,
     users,
 )
 from benchmarks.databases import ORDER, available, want
 
 _ROWS = {"PostgreSQL": 200_000, "MariaDB": 100_000, "SQLite": 200_000}
 _FULL_ROWS = {"PostgreSQL": 1_000_000, "MariaDB": 400_000, "SQLite": 400_000}
-_FULL_ALONE = {"MariaDB": 5_000_000}
 _GROWTH = [10_000, 100_000, 1_000_000]
 _FULL_GROWTH = [*_GROWTH, 10_000_000]
+_INNODB_GROWTH = [400_000, 5_000_000]
 _FULL_CHECKS = {"strict": 100_000, "cached": 1_000_000}
 _ENTRIES = [0, 10_000, 1_000_000]
 
@@ -39,8 +44,13 @@ def _cleanup(wanted: argparse.Namespace) -> report.Result:
     sizes = _FULL_ROWS if wanted.full else _ROWS
     if wanted.rows:
         sizes = dict.fromkeys(sizes, wanted.rows)
-    alone = _FULL_ALONE if wanted.full and not wanted.rows else {}
-    return cleanup.run(sizes=sizes, rounds=wanted.rounds or 3, alone=alone)
+    rounds = wanted.rounds or (2 if wanted.promises else 3)
+    return cleanup.run(
+        sizes=_FULL_ROWS if wanted.promises else sizes,
+        rounds=rounds,
+        fills=list(cleanup.FILLS),
+        large=wanted.promises or wanted.full,
+    )
 
 
 def _latency(wanted: argparse.Namespace) -> report.Result:
@@ -51,10 +61,20 @@ def _latency(wanted: argparse.Namespace) -> report.Result:
 
 
 def _growth(wanted: argparse.Namespace) -> report.Result:
-    sizes = _FULL_GROWTH if wanted.full else _GROWTH
-    if wanted.rows:
-        sizes = [size for size in _FULL_GROWTH if size <= wanted.rows] or [wanted.rows]
-    return growth.run(sizes=sizes, rounds=wanted.rounds or 3)
+    database = (wanted.database or ["PostgreSQL"])[0]
+    sizes, most = (_FULL_GROWTH if wanted.full else _GROWTH), wanted.rows
+    if database == "MariaDB":
+        sizes = _INNODB_GROWTH
+    if most:
+        largest = _INNODB_GROWTH if database == "MariaDB" else _FULL_GROWTH
+        sizes = [*(size for size in largest if size < most), most]
+    return growth.run(database=database, sizes=sizes, rounds=wanted.rounds or 3)
+
+
+def _size(wanted: argparse.Namespace) -> report.Result:
+    most = wanted.rows or (30_000_000 if wanted.full else 1_000_000)
+    smaller = [size for size in (100_000, 1_000_000, 10_000_000) if size < most]
+    return size.run(sizes=[*smaller, most], times=500)
 
 
 def _refresh(wanted: argparse.Namespace) -> report.Result:
@@ -79,6 +99,24 @@ def _staleness(wanted: argparse.Namespace) -> report.Result:
     )
 
 
+def _stream(wanted: argparse.Namespace) -> report.Result:
+    return stream.run(
+        databases=available() if wanted.database or wanted.full else available()[:1],
+        rows=wanted.rows or 1_400_000,
+        rate=wanted.logouts,
+        seconds=wanted.seconds or 30,
+    )
+
+
+def _feed(wanted: argparse.Namespace) -> report.Result:
+    return feed.run(
+        databases=available() if wanted.database or wanted.full else available()[:1],
+        revocations=wanted.rows or 10_000,
+        rows=1_000_000,
+        seconds=wanted.seconds or 60,
+    )
+
+
 _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
     "storage": lambda wanted: storage.run(logins=wanted.logins, refreshes=wanted.refreshes),
     "refresh": _refresh,
@@ -86,7 +124,15 @@ _SUBJECTS: dict[str, Callable[[argparse.Namespace], report.Result]] = {
     "latency": _latency,
     "growth": _growth,
     "checks": _checks,
+    "overhead": lambda wanted: overhead.run(rounds=wanted.rounds or 60),
     "staleness": _staleness,
+    "admin": lambda wanted: admin.run(
+        share=(wanted.rows or (10_000_000 if wanted.full else 100_000)) / 10_000_000,
+        rounds=wanted.rounds or 3,
+    ),
+    "size": _size,
+    "stream": _stream,
+    "feed": _feed,
     "users": lambda wanted: users.run(count=wanted.rows or 2_000, rounds=wanted.rounds or 3),
 }
 
@@ -96,7 +142,9 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
     want(wanted.database or list(ORDER))
-    needs_postgresql = wanted.subject in (None, "refresh", "growth")
+    needs_postgresql = wanted.subject in (None, "refresh", "overhead", "size") or (
+        wanted.subject == "growth" and not wanted.database
+    )
     if needs_postgresql and "PostgreSQL" not in available():
         sys.exit("No PostgreSQL answers; POSTGRES_URL names one.")
     load = os.getloadavg()
@@ -126,26 +174,36 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--full",
         action="store_true",
-        help="cleanup, latency, growth, staleness: sizes that promise something",
+        help="cleanup, latency, growth, staleness: sizes that promise something; stream, feed: on"
+        " all databases",
+    )
+    parser.add_argument(
+        "--promises",
+        action="store_true",
+        help="cleanup: in ten minutes, what the README and its goals are about",
     )
     parser.add_argument(
         "--rows",
         type=_positive,
-        help="cleanup: expired rows; growth, checks: at most; staleness: revocations;"
-        " users: how many to delete",
+        help="cleanup: expired rows; growth, checks: at most; staleness, feed:"
+        " revocations;"
+        " stream: entries at the start; users: how many to delete",
     )
     parser.add_argument(
         "--database", action="append", choices=ORDER, help="only this one; may be given twice"
     )
     parser.add_argument("--rounds", type=_positive, help="rounds of each")
     parser.add_argument(
-        "--seconds", type=_seconds, help="refresh, latency, checks, staleness: length of a round"
+        "--seconds",
+        type=_seconds,
+        help="refresh, latency, checks, staleness, stream, feed: length of a round",
     )
     numbers = {
         "--logins": (200, "storage: logins"),
         "--refreshes": (50, "storage: refreshes of each login"),
         "--clients": (4, "refresh: clients at once"),
         "--rate": (60, "latency: requests a second"),
+        "--logouts": (1_280, "stream: entries a second"),
     }
     for name, (default, text) in numbers.items():
         parser.add_argument(name, type=_positive, default=default, help=f"{text} ({default})")

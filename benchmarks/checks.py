@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from benchmarks import redis_server, served
+from benchmarks import overhead, redis_server, served
 from benchmarks.contenders import CHECKS, installed
 from benchmarks.databases import available
 from benchmarks.report import Promise, Result, Table
@@ -56,6 +56,7 @@ def run(*, sizes: list[int], rounds: int, calls: int, seconds: float) -> Result:
     asked: list[dict[str, Any]] = []
     loaded: list[dict[str, Any]] = []
     answered: list[dict[str, Any]] = []
+    costs: dict[str, Any] = {}
     for database in available():
         with installed(CHECKS, database) as place:
             for size in sizes:
@@ -65,15 +66,19 @@ def run(*, sizes: list[int], rounds: int, calls: int, seconds: float) -> Result:
                 print(f"{database}, {size:,} entries: authenticated", flush=True)
             loaded.append(_loaded(database, BURST, place.run("loading", seconds=_ASKING)))
             print(f"{database}: loaded", flush=True)
-            if database == "PostgreSQL":
+            if database == overhead.DATABASE:
+                costs = overhead.measured(place, rounds=rounds)
                 answered = served.measured(place, seconds=seconds)
                 place.run("entries", count=sizes[-1], **_AGES[STEADY])
                 loaded.append(_loaded(database, STEADY, place.run("loading", seconds=_ASKING)))
-    figures = [{"ways": asked, "loading": loaded, "served": answered}]
+    figures = [{"ways": asked, "loading": loaded, "served": answered, "overhead": costs}]
     tables = [*_tables(asked, rounds, calls), _alone(asked), _loading(loaded)]
+    if costs:
+        tables.insert(0, overhead.table(costs, rounds))
     if answered:
         tables.append(served.table(answered, sizes[-1], seconds))
     promises = [*_promises(asked), *_memory_promises(loaded, sizes[-1])]
+    promises += overhead.promises(costs) if costs else []
     return Result("checks", tables, figures, promises)
 
 

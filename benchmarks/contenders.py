@@ -25,6 +25,7 @@ SIMPLEJWT = Contender("simplejwt", "benchmarks.simplejwt_settings")
 PLAIN = Contender("simplejwt alone", "benchmarks.plain_settings")
 OAUTH = Contender("django-oauth-toolkit", "benchmarks.oauth_settings")
 CHECKS = Contender("this app", "benchmarks.checks_settings")
+ADMIN = Contender("this app", "benchmarks.admin_settings")
 BOTH = (OURS, SIMPLEJWT)
 
 

@@ -78,10 +78,13 @@ def _of_cleanup(figures: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figur
         same = [
             other
             for other in figures
-            if (other["database"], other["expired"]) == (figure["database"], figure["expired"])
+            if all(
+                other.get(name) == figure.get(name)
+                for name in ("database", "expired", "live", "fill")
+            )
         ]
-        title = f"{figure['database']}\n{figure['expired']:,} rows"
-        if len({other["way"] for other in same}) > 1:
+        title = f"{figure['database']}\n{figure['expired']:,} rows\n{figure.get('fill', '')}"
+        if FLUSH in {other["way"] for other in same}:
             found.setdefault(title, by_way(same))
     yield (
         "time",
@@ -177,14 +180,8 @@ def _of_growth(figures: list[dict[str, Any]]) -> Iterator[tuple[str, str, Figure
     linear = [times[-1] * size / sizes[-1] for size in sizes]
     seconds.plot(sizes, linear, ":", color="#666666", label="twice the rows, twice the time")
     for size, time in zip(sizes, times, strict=True):
-        seconds.annotate(
-            f"{_short(time)} s",
-            (size, time),
-            (-8, 7),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
+        place = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+        seconds.annotate(f"{_short(time)} s", (size, time), (-8, 7), **place)
     seconds.set_yscale("log")
     seconds.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     seconds.yaxis.set_minor_locator(NullLocator())

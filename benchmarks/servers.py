@@ -12,7 +12,6 @@ from benchmarks.contenders import Installation
 WORKERS, THREADS = 2, 2
 
 _OPTIONS = {
-    "--workers": WORKERS,
     "--worker-class": "gthread",  # the plain worker closes the connection after each answer
     "--threads": THREADS,
     "--keep-alive": 75,
@@ -21,12 +20,14 @@ _OPTIONS = {
 
 
 @contextmanager
-def serving(place: Installation) -> Iterator[int]:
-    """Serve ``place`` and give the port; stop afterwards."""
+def serving(place: Installation, *, workers: int = WORKERS) -> Iterator[int]:
+    """Serve ``place`` in so many processes and give the port; stop afterwards."""
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    options = [str(word) for option in _OPTIONS.items() for word in option]
+    options = [
+        str(word) for option in {"--workers": workers, **_OPTIONS}.items() for word in option
+    ]
     command = [sys.executable, "-m", "gunicorn", *options, "--no-control-socket"]
     process = subprocess.Popen(
         [*command, "--bind", f"127.0.0.1:{port}", "benchmarks.wsgi"], env=place.environment

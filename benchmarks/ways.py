@@ -4,10 +4,11 @@ Only names, because the processes that set up no Django need them too.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 _SIMPLEJWT = "rest_framework_simplejwt.authentication"
 _OURS = "tokens.api.authentication"
-_PLAIN_TOKEN, _OUR_TOKEN = "rest_framework_simplejwt.tokens.AccessToken", "tokens.jwt.AccessToken"
+_PLAIN_TOKEN, _OUR_TOKEN = "benchmarks.plain_token.AccessToken", "tokens.jwt.AccessToken"
 _MAX_AGE = 1.0
 
 
@@ -52,3 +53,29 @@ WAYS = {
     way.name: way
     for way in (PLAIN, STRICT, CACHED, STATELESS, STATELESS_STRICT, STATELESS_CACHED, REDIS)
 }
+
+
+class Compared(Enum):
+    """What a check must not cost more than so many microseconds of."""
+
+    TOKEN = "a token class, cached"
+    STATELESS_REQUEST = "JWTStatelessUserAuthentication, cached"
+    REQUEST = "JWTAuthentication, strict"
+
+    @property
+    def alone(self) -> bool:
+        """Whether the token class is called, and no authentication."""
+        return self is Compared.TOKEN
+
+    @property
+    def theirs(self) -> Way:
+        return PLAIN if self is Compared.REQUEST else STATELESS
+
+    @property
+    def ours(self) -> Way:
+        return STRICT if self is Compared.REQUEST else STATELESS_CACHED
+
+    @property
+    def most(self) -> float:
+        """The goal."""
+        return {Compared.TOKEN: 8.0, Compared.STATELESS_REQUEST: 10.0, Compared.REQUEST: 25.0}[self]

@@ -1,105 +1,144 @@
 """``make demo``: log in, log out and clean up through the real HTTP API.
 
-Uses the SQLite file that ``make run`` serves afterwards. Tokens live for seconds, so that there is
-something to clean up while you watch.
+Uses the SQLite file ``db.sqlite3``. It waits for a slow machine as long as it takes, and exits with
+1 if a step does not do what it should.
 """
 
 import os
 import secrets
-import socket
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from io import TextIOWrapper
+from typing import Any
 
-# Lifetimes in seconds. No margin, because there is only one clock here.
-LIFETIMES = {"ACCESS_TOKEN_LIFETIME": "8", "REFRESH_TOKEN_LIFETIME": "10"}
-os.environ |= LIFETIMES | {
+import django
+import httpx
+from django.core.management import CommandError, call_command
+
+_GIVEN = dict(os.environ)
+
+# All that the answers depend on, so that nothing in the environment or in .env changes them. A
+# program that holds SQLite's lock is waited for, for an hour.
+ENVIRONMENT = {
     "DEBUG": "1",
-    "DATABASE_URL": "sqlite:///db.sqlite3",
+    "DATABASE_URL": "sqlite:///db.sqlite3?timeout=3600",
     "DJANGO_SETTINGS_MODULE": "project.settings",
-    "TOKENS_CLEANUP_MARGIN": "0",
+    "ALLOWED_HOSTS": "127.0.0.1",
+    "THROTTLE_RATE": "",
+    "LEEWAY": "0",
+    "TOKENS_CHECK_MAX_AGE": "0",
+    "TOKENS_CLEANUP_MARGIN": "0",  # there is only one clock here
+    "PYTHONUNBUFFERED": "1",
 }
 
-import django  # noqa: E402
-import httpx  # noqa: E402
+# In seconds. Nothing that the first server issues runs out meanwhile, and what the second one
+# issues may: an expired token can still log out.
+LONG = {"ACCESS_TOKEN_LIFETIME": "3600", "REFRESH_TOKEN_LIFETIME": "86400"}
+SHORT = {"ACCESS_TOKEN_LIFETIME": "5", "REFRESH_TOKEN_LIFETIME": "5"}
+
+if __name__ == "__main__":
+    os.environ.update(ENVIRONMENT | LONG)
+    django.setup()
+
 from django.conf import settings  # noqa: E402
-from django.core.management import call_command  # noqa: E402
-
-django.setup()
-
 from django.contrib.auth.hashers import make_password  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
+from django.db import Error  # noqa: E402
+from django.db.models import QuerySet  # noqa: E402
 
+from tokens import clock  # noqa: E402
 from tokens.models import BlacklistEntry, TokenSession  # noqa: E402
+
+from .demo_server import Failed, command, server  # noqa: E402
+
+SECOND = timedelta(seconds=1)
+USERS = ("ada", "grace")
+
+Tokens = dict[str, str]
 
 
 def title(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}")
 
 
-def show(request: str, answer: httpx.Response) -> httpx.Response:
-    body = answer.text if answer.text and "access" not in answer.text else ""
-    print(f"  {request:<58} {answer.status_code} {body}".rstrip())
+def manage(*arguments: str) -> None:
+    print(f"  $ manage.py {' '.join(arguments)}", flush=True)
+    code = subprocess.run(command(*arguments), check=False).returncode
+    if code:
+        raise Failed(f"manage.py {' '.join(arguments)} exited with {code}.")
+
+
+# What clients do
+
+
+def ask(
+    api: httpx.Client, method: str, path: str, who: str, *, expect: int, **request: Any
+) -> httpx.Response:
+    """Send a request, show it with its answer, and return the answer.
+
+    Raises Failed if its status is another one than expected.
+    """
+    line = f"{method:<4} {path}  ({who})"
+    print(f"  {line:<54} ", end="", flush=True)  # so that a reader sees what takes long
+    try:
+        answer = api.request(method, path, **request)
+    except httpx.HTTPError:
+        print("no answer")
+        raise
+    is_json = answer.headers.get("Content-Type") == "application/json"
+    body = answer.text if is_json and '"access"' not in answer.text else ""
+    print(f"{answer.status_code} {body}".rstrip())
+    if answer.status_code != expect:
+        raise Failed(f"{line} answered {answer.status_code} instead of {expect}.")
     return answer
 
 
-def show_blacklist() -> None:
-    entries = BlacklistEntry.objects.select_related("user").order_by("expires_at")
-    print(f"  the blacklist: {len(entries)} entries; live sessions: {TokenSession.objects.count()}")
-    for entry in entries:
-        print(
-            f"    {entry.scope:<8} {entry.subject}  {entry.user}  {entry.get_reason_display()},"
-            f" needed until {entry.expires_at:%H:%M:%S}"
-        )
-
-
-def manage(*arguments: str) -> None:
-    print(f"  $ manage.py {' '.join(arguments)}", flush=True)
-    subprocess.run([sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments], check=True)
-
-
-@contextmanager
-def server() -> Iterator[httpx.Client]:
-    """Serve the project on a free local port, and stop it afterwards."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    manage_py = str(settings.BASE_DIR / "manage.py")
-    process = subprocess.Popen(
-        [sys.executable, manage_py, "runserver", "--noreload", address],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def tokens_in(answer: httpx.Response) -> Tokens:
+    """Return the tokens of an answer. Raises Failed if it has none."""
     try:
-        with httpx.Client(base_url=f"http://{address}", timeout=10) as client:
-            for _ in range(100):
-                try:
-                    client.get("/")
-                    break
-                except httpx.TransportError:
-                    if process.poll() is not None:
-                        sys.exit("The server did not start. Run `make run` to see why.")
-                    time.sleep(0.1)
-            yield client
-    finally:
-        process.terminate()
-        process.wait()
+        tokens: Tokens = answer.json()
+        return {name: tokens[name] for name in ("access", "refresh")}
+    except (ValueError, TypeError, KeyError) as error:
+        raise Failed(f"{answer.request.url.path} answered without tokens.") from error
 
 
-def bearer(tokens: dict[str, str]) -> dict[str, str]:
+def log_in(api: httpx.Client, name: str, password: str, device: str) -> Tokens:
+    credentials = {"username": name, "password": password}
+    return tokens_in(ask(api, "POST", "/api/token/", device, expect=200, json=credentials))
+
+
+def refresh(api: httpx.Client, tokens: Tokens, who: str, *, expect: int) -> httpx.Response:
+    token = {"refresh": tokens["refresh"]}
+    return ask(api, "POST", "/api/token/refresh/", who, expect=expect, json=token)
+
+
+def who_am_i(api: httpx.Client, tokens: Tokens, who: str, *, expect: int) -> None:
+    ask(api, "GET", "/api/me/", who, expect=expect, headers=bearer(tokens))
+
+
+def log_out(api: httpx.Client, who: str, **request: Any) -> None:
+    ask(api, "POST", "/api/logout/", who, expect=204, **request)
+
+
+def bearer(tokens: Tokens) -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens['access']}"}
+
+
+# The steps
 
 
 def set_up(password: str) -> None:
     title("Set up SQLite and three users")
     call_command("migrate", verbosity=0)
-    for name in ("ada", "grace", "admin"):
+    for name in (*USERS, "admin"):
         User.objects.update_or_create(
             username=name,
             defaults={
                 "password": make_password(password),
+                "is_active": True,
                 "is_staff": name == "admin",
                 "is_superuser": name == "admin",
             },
@@ -107,59 +146,99 @@ def set_up(password: str) -> None:
     print(f"  ada, grace and admin (a superuser), password {password}")
 
 
-def log_in(api: httpx.Client, name: str, password: str) -> dict[str, str]:
-    credentials = {"username": name, "password": password}
-    answer = show(f"POST /api/token/  ({name})", api.post("/api/token/", json=credentials))
-    tokens: dict[str, str] = answer.json()
-    return tokens
-
-
 def log_in_and_out(api: httpx.Client, password: str) -> None:
     title("Log in: ada on two devices, grace on one")
-    laptop, phone, grace = (log_in(api, name, password) for name in ("ada", "ada", "grace"))
-    show("GET  /api/me/  (ada's laptop)", api.get("/api/me/", headers=bearer(laptop)))
+    laptop = log_in(api, "ada", password, "ada's laptop")
+    phone = log_in(api, "ada", password, "ada's phone")
+    grace = log_in(api, "grace", password, "grace")
+    who_am_i(api, laptop, "ada's laptop", expect=200)
 
     title("Refresh on the phone: the session's row is updated in place, and no new row is written")
-    answer = api.post("/api/token/refresh/", json={"refresh": phone["refresh"]})
-    phone = show("POST /api/token/refresh/  (ada's phone)", answer).json()
+    phone = tokens_in(refresh(api, phone, "ada's phone", expect=200))
 
     title("Log out on the laptop: both its tokens are refused at once; the phone stays logged in")
-    refresh = {"refresh": laptop["refresh"]}
-    show("POST /api/logout/  (ada's laptop)", api.post("/api/logout/", json=refresh))
-    show("GET  /api/me/  (ada's laptop)", api.get("/api/me/", headers=bearer(laptop)))
-    answer = api.post("/api/token/refresh/", json=refresh)
-    show("POST /api/token/refresh/  (ada's laptop)", answer)
-    show("GET  /api/me/  (ada's phone)", api.get("/api/me/", headers=bearer(phone)))
-    answer = api.post("/api/logout/", headers=bearer(grace))
-    show("POST /api/logout/  (grace, with her access token)", answer)
+    log_out(api, "ada's laptop", json={"refresh": laptop["refresh"]})
+    who_am_i(api, laptop, "ada's laptop", expect=401)
+    refresh(api, laptop, "ada's laptop", expect=401)
+    who_am_i(api, phone, "ada's phone", expect=200)
+    log_out(api, "grace, with her access token", headers=bearer(grace))
 
 
-def clean_up() -> None:
-    title("What is stored: ids, never tokens")
-    show_blacklist()
-    title("Clean up: once while the entries are still needed, and again after they have expired")
-    manage("cleanup_tokens")
-    expiry = max(entry.expires_at for entry in BlacklistEntry.objects.filter(scope="session"))
-    print(f"  ... waiting until {expiry:%H:%M:%S}, when the last token expires", flush=True)
-    time.sleep(max(0.0, expiry.timestamp() + 1 - time.time()))
+def log_in_and_out_soon(api: httpx.Client, password: str) -> None:
+    title("Log in and out once more, on a server whose tokens live for 5 seconds")
+    tokens = log_in(api, "grace", password, "grace")
+    log_out(api, "grace", json={"refresh": tokens["refresh"]})
+
+
+def entries_since(begun: datetime) -> QuerySet[BlacklistEntry]:
+    return BlacklistEntry.objects.filter(user__username__in=USERS, created_at__gte=begun)
+
+
+def show_stored(begun: datetime, *, expect: int) -> None:
+    """Show what this demo has stored. Raises Failed unless that many entries are there."""
+    entries = entries_since(begun).order_by("created_at").select_related("user")
+    sessions = TokenSession.objects.filter(user__username__in=USERS, created_at__gte=begun).count()
+    print(f"  blacklist entries: {len(entries)}; sessions: {sessions}")
+    for entry in entries:
+        print(
+            f"    {entry.scope}  {entry.subject}  {entry.user}  {entry.get_reason_display()},"
+            f" needed until {entry.expires_at.astimezone():%a %H:%M:%S}"
+        )
+    if (len(entries), sessions) != (expect, 1):
+        raise Failed(f"There should be {expect} blacklist entries and one session.")
+
+
+def clean_up(begun: datetime) -> None:
+    title("Clean up: an entry goes when the last token that it refuses has expired")
+    first = entries_since(begun).earliest("expires_at")
+    until = first.expires_at + SECOND
+    print(f"  ... waiting until {until.astimezone():%H:%M:%S}", flush=True)
+    while (left := (until - clock.now()).total_seconds()) > 0:
+        time.sleep(left)
     manage("cleanup_tokens", "--dry-run")
     manage("cleanup_tokens")
-    show_blacklist()
+    if entries_since(begun).filter(pk=first.pk).exists():
+        raise Failed("The cleanup has left an entry that is needed no longer.")
 
 
-def main() -> None:
-    password = secrets.token_urlsafe(9)
-    set_up(password)
-    with server() as api:
-        log_in_and_out(api, password)
-    clean_up()
+def next_steps(password: str) -> None:
     title("Next steps")
-    print(f"""  make run                    serve this database, then open
+    make_run = "make run"
+    if "DATABASE_URL" in _GIVEN or (settings.BASE_DIR / ".env").exists():
+        make_run = "DATABASE_URL=sqlite:///db.sqlite3 make run"
+    print(f"""  {make_run:<26}  serve this database, then open
     http://127.0.0.1:8000/        the start page
     http://127.0.0.1:8000/admin/  as admin, password {password}
     http://127.0.0.1:8000/api/docs/
   make test                   run the tests
   README.md                   add it to your project, schedule the cleanup""")
+
+
+def run() -> None:
+    password = secrets.token_urlsafe(9)
+    set_up(password)
+    begun = clock.now()
+    with server(LONG) as api:
+        log_in_and_out(api, password)
+    with server(SHORT) as api:
+        log_in_and_out_soon(api, password)
+    title("What is stored: ids, never tokens")
+    show_stored(begun, expect=3)
+    clean_up(begun)
+    show_stored(begun, expect=2)
+    next_steps(password)
+
+
+def main() -> None:
+    if isinstance(sys.stdout, TextIOWrapper):  # or, in a pipe, an error would come first
+        sys.stdout.reconfigure(line_buffering=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("\nStopped."))  # and stop the server
+    try:
+        run()
+    except (Failed, CommandError, Error) as error:
+        sys.exit(f"\nThe demo failed. {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted.")
 
 
 if __name__ == "__main__":

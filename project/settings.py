@@ -147,6 +147,7 @@ SIMPLE_JWT = {
 TOKENS_CLEANUP_INTERVAL = _seconds("TOKENS_CLEANUP_INTERVAL", timedelta(hours=24))
 TOKENS_CLEANUP_MARGIN = _seconds("TOKENS_CLEANUP_MARGIN", timedelta(minutes=5))
 TOKENS_CHECK_MAX_AGE = _seconds("TOKENS_CHECK_MAX_AGE", timedelta(0))
+TOKENS_COOKIES = env.tuple("TOKENS_COOKIES", default=())  # such as "refresh,access"
 
 # A constant hourly tick; TOKENS_CLEANUP_INTERVAL decides whether a tick cleans up. So a changed
 # interval does not change the hash by which django-crontab finds the job. Install the line with
@@ -167,6 +168,11 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "django-token-blacklist",
     "DESCRIPTION": "Log in, refresh and log out with revocable tokens.",
     "VERSION": "1",
+    "TAGS": [
+        {"name": "tokens", "description": "Log in and out, and see where you are logged in."},
+        {"name": "me", "description": "An example of a view that needs a token."},
+    ],
+    "SORT_OPERATIONS": False,  # in the order of the URLs, so that logging in comes first
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

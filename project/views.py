@@ -135,13 +135,17 @@ def _crontab_now() -> str | None:
 
 
 class MeSerializer(serializers.Serializer[dict[str, str]]):
-    username = serializers.CharField()
+    username = serializers.CharField(help_text="The name that you log in with.")
 
 
 @method_decorator(never_cache, name="dispatch")
 class MeView(APIView):
-    """Who am I? Any view that uses the authentication class refuses revoked tokens."""
+    """Return your user name. Any view that uses the authentication class refuses revoked tokens."""
 
-    @extend_schema(responses={200: MeSerializer, 401: ERRORS[401], 503: ERRORS[503]})
+    @extend_schema(
+        operation_id="me",
+        summary="Who am I?",
+        responses={200: MeSerializer, 401: ERRORS[401], 503: ERRORS[503]},
+    )
     def get(self, request: Request) -> Response:
         return Response({"username": request.user.get_username()})

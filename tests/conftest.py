@@ -2,12 +2,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser, Permission
 from django.core.cache import cache
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck
@@ -16,8 +17,9 @@ from pytest_django.plugin import DjangoDbBlocker
 from rest_framework.test import APIClient
 
 from project import settings as project_settings
-from tokens import retry
+from tokens import retry, signals
 
+from . import driver
 from .emptying import replace_flush
 
 # A shared machine may be slow; that is no finding.
@@ -33,7 +35,8 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
-collect_ignore = ["foreign"]  # needs packages that are not required: make test-foreign
+# They need packages that are not required: make test-browser, test-clients, test-foreign.
+collect_ignore = ["browser", "clients", "foreign"]
 
 NOT_STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAGMA", "SET ")
 
@@ -44,21 +47,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out what another run on another database tests as well",
     )
+    parser.addoption(
+        "--skip-thorough",
+        action="store_true",
+        help="leave out what repeats other tests under other circumstances",
+    )
+
+
+def pytest_report_header() -> str:
+    return f"database: {connection.vendor}, by {driver.name()}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no worker is alone with it at the end."""
-    if config.getoption("skip_any_database"):
-        out = [item for item in items if item.get_closest_marker("any_database")]
-        config.hook.pytest_deselected(items=out)
-        items[:] = [item for item in items if not item.get_closest_marker("any_database")]
+    out = ["any_database"] if config.getoption("skip_any_database") else []
+    if config.getoption("skip_thorough"):
+        out.append("thorough")
+    if "clusters" not in config.getoption("markexpr"):
+        out.append("clusters")
+    for mark in out:
+        config.hook.pytest_deselected(items=[one for one in items if one.get_closest_marker(mark)])
+        items[:] = [item for item in items if not item.get_closest_marker(mark)]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def commit_without_waiting() -> None:
+    """Let PostgreSQL answer before a commit is on the disk, children included.
+
+    No test pulls the plug, and to wait takes longer than most tests do.
+    """
+    for one in connections.all():
+        if one.vendor == "postgresql":
+            with one.cursor() as cursor:
+                name = one.ops.quote_name(one.settings_dict["NAME"])
+                cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+            one.close()
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     with django_db_blocker.unblock():
         replace_flush()
+        commit_without_waiting()
 
 
 @pytest.fixture
@@ -97,6 +127,18 @@ def user(make_user: Callable[..., AbstractUser]) -> AbstractUser:
 @pytest.fixture
 def api() -> APIClient:
     return APIClient()
+
+
+MD5 = "django.contrib.auth.hashers.MD5PasswordHasher"
+PBKDF2 = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
+
+
+@contextmanager
+def better_hasher(settings: Any) -> Iterator[None]:
+    """What a new release of Django does: each login makes a better hash. Here it is a fast one."""
+    settings.PASSWORD_HASHERS = [PBKDF2, MD5]
+    with patch(f"{PBKDF2}.iterations", 100):
+        yield
 
 
 class Login:
@@ -148,6 +190,28 @@ def staff(make_user: Callable[..., AbstractUser]) -> Callable[..., Client]:
         return client
 
     return log_in
+
+
+SIGNALS = ["session_started", "session_refreshed", "session_ended", "refresh_reuse_detected"]
+
+
+@pytest.fixture
+def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """What signals of sessions say. Each receiver raises, which disturbs nobody."""
+    calls: list[tuple[str, dict[str, Any]]] = []
+    receivers = {}
+    for name in SIGNALS:
+
+        def receive(name: str = name, **arguments: Any) -> None:
+            del arguments["signal"], arguments["sender"]
+            calls.append((name, arguments))
+            raise RuntimeError("a receiver disturbs nobody")
+
+        receivers[name] = receive
+        getattr(signals, name).connect(receive)
+    yield calls
+    for name, receiver in receivers.items():
+        assert getattr(signals, name).disconnect(receiver)
 
 
 class Statements(list[str]):

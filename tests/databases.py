@@ -2,6 +2,7 @@
 
 SQLite always; PostgreSQL and MariaDB if a server answers on loopback. With REQUIRE_DATABASES=1 a
 server that does not answer is a failure. POSTGRES_URL and MARIADB_URL name other servers. With
+THOROUGH=1 it also repeats tests under other circumstances: those marked ``thorough``. With
 COVERAGE=1 it counts what the tests reach in ``tokens``, on all databases together.
 """
 
@@ -16,8 +17,7 @@ from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
 
-import psycopg
-import pymysql
+from . import driver, failures
 
 DATABASES = {
     "SQLite": "sqlite:///db.sqlite3",
@@ -25,6 +25,7 @@ DATABASES = {
     "MariaDB": os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306/tokens"),
 }
 COVERAGE = os.environ.get("COVERAGE") == "1"
+THOROUGH = os.environ.get("THOROUGH") == "1"
 NO_TESTS = 5  # pytest's exit code
 
 # Somebody sits in front of the terminal, so the databases take turns.
@@ -38,7 +39,7 @@ def answers(url: str) -> bool:
     host, port = address.hostname or "", address.port or 0
     try:
         if address.scheme == "postgres":
-            psycopg.connect(
+            driver.connect_to_postgresql(
                 dbname="postgres",
                 host=host,
                 port=port,
@@ -47,26 +48,29 @@ def answers(url: str) -> bool:
                 connect_timeout=3,
             ).close()
         elif address.scheme == "mysql":
-            pymysql.connect(
+            driver.connect_to_mysql(
                 host=host, port=port, user=user, password=password, connect_timeout=3
             ).close()
-    except (psycopg.OperationalError, pymysql.OperationalError):
+    except driver.Refused:
         return False
     return True
 
 
 @dataclass
 class Run:
-    """The tests on one database."""
+    """The tests on one database, or with another ``python`` at another ``url``."""
 
     name: str
     arguments: list[str]
+    url: str = ""
+    python: str = sys.executable
     code: int = 0
     closing: str = "pytest did not end"
+    written: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.environment = os.environ | {"DATABASE_URL": DATABASES[self.name]}
+        self.environment = os.environ | {"DATABASE_URL": self.url or DATABASES[self.name]}
         # Or each of the many processes would compile all tests again, as pytest rewrites them.
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -74,8 +78,10 @@ class Run:
     def command(self) -> list[str]:
         program = ["coverage", "run", "-m", "pytest"] if COVERAGE else ["pytest"]
         once = [] if self.name == "SQLite" else ["--skip-any-database"]
+        if not THOROUGH and not name_tests(self.arguments):
+            once.append("--skip-thorough")
         # Unbuffered, or the terminal would show nothing for minutes.
-        return [sys.executable, "-u", "-m", *program, *once, *self.arguments]
+        return [self.python, "-u", "-m", *program, *once, *self.arguments]
 
     @property
     def failed(self) -> bool:
@@ -99,17 +105,37 @@ class Run:
         ) as child:
             for line in child.stdout or ():
                 print(f"{self.name:<10} | {line}", end="", flush=True)
+                self.written.append(line.rstrip("\n"))
                 if closing := re.fullmatch(r"(?:=+ )?(\d+ .+ in [\d.]+s.*?)(?: =+)?\n", line):
                     self.closing = closing[1]
         self.code = child.returncode
 
 
+def print_results(runs: list[Run], *others: str) -> None:
+    """Print what else there is to say, how each run ended, and the names of what failed.
+
+    The names come last, because a log that is too long loses its beginning.
+    """
+    for run in runs:
+        for title, lines in failures.ends(run.written):
+            print(f"\n== {run.name}: the end of {title} ==", *lines, sep="\n")
+    for line in others:
+        print(line)
+    for run in runs:
+        print(f"{run.name}: {'FAILED' if run.failed else 'passed'}\n===== {run.closing} =====")
+    for run in runs:
+        for line in failures.names(run.written):
+            print(f"{run.name}: {line}")
+
+
 def run_all(names: list[str], arguments: list[str]) -> list[Run]:
     """Run the tests on each database, with as many workers as two for each processor, or more."""
-    alone = len(names) == 1
     processors = os.cpu_count() or 1
-    workers = ["--numprocesses", str(2 * processors if alone else max(2, processors))]
-    runs = [Run(name, [*workers, "--dist", "loadgroup", *arguments]) for name in names]
+    runs = [
+        Run(name, ["--numprocesses", str(number), "--dist", "loadgroup", *arguments])
+        for name in names
+        for number in [2 * processors if len(names) == 1 else _workers(name, processors)]
+    ]
     if NEEDS_THE_TERMINAL.intersection(arguments):
         for run in runs:
             run.at_the_terminal()
@@ -120,6 +146,21 @@ def run_all(names: list[str], arguments: list[str]) -> list[Run]:
     for thread in threads:
         thread.join()
     return runs
+
+
+def _workers(name: str, processors: int) -> int:
+    """Return how many workers a database gets beside others: SQLite has twice as many tests."""
+    return max(2, processors) + (name == "SQLite")
+
+
+def tests_in(arguments: list[str], *, default: list[str]) -> list[str]:
+    """Return pytest's arguments, with the ``default`` tests if they name none."""
+    return arguments if name_tests(arguments) else [*arguments, *default]
+
+
+def name_tests(arguments: list[str]) -> bool:
+    """Return whether pytest's arguments name files of tests, or tests."""
+    return any(Path(argument.partition("::")[0]).exists() for argument in arguments)
 
 
 def coverage(*words: str) -> bool:
@@ -140,13 +181,11 @@ def main(arguments: list[str]) -> int:
     failed = any(run.failed for run in runs)
     if COVERAGE:
         failed |= not (coverage("combine", "--quiet") and coverage("report"))
-    print(f"\nAll in {monotonic() - began:.0f} s, with", *arguments)
-    for run in runs:
-        print(f"{run.name}: {'FAILED' if run.failed else 'passed'}\n===== {run.closing} =====")
-    for name in missing:
-        failed |= (required := os.environ.get("REQUIRE_DATABASES") == "1")
-        print(f"{name}: {'FAILED' if required else 'not run'}, no server answers")
-    return failed
+    all_in = " ".join([f"\nAll in {monotonic() - began:.0f} s, with", *arguments])
+    required = os.environ.get("REQUIRE_DATABASES") == "1"
+    word = "FAILED" if required else "not run"
+    print_results(runs, all_in, *(f"{name}: {word}, no server answers" for name in missing))
+    return failed or (required and bool(missing))
 
 
 if __name__ == "__main__":

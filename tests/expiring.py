@@ -2,9 +2,12 @@
 
 from datetime import datetime, timedelta
 
-from uuid6 import uuid7
+import pytest
 
 from tokens import clock
+from tokens.databases import Order, Position, base
+from tokens.databases.orders import Sizes
+from tokens.keys import uuid7
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 
 LONG_AGO = timedelta(days=-2)
@@ -41,3 +44,14 @@ def add_run(*, ago: timedelta, outcome: str = "succeeded", slot: int | None = No
         trigger="command",
         slot=slot,
     )
+
+
+def in_order(monkeypatch: pytest.MonkeyPatch, order: Order) -> None:
+    """Let the cleanup go through tables in this order, however few rows have expired."""
+
+    def first(sizes: Sizes, _share: float) -> Position:
+        if order is Order.INDEX or sizes.last is None:
+            return Position()
+        return Position(order, last=sizes.last)
+
+    monkeypatch.setattr(base, "first", first)

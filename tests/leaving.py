@@ -3,9 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings
@@ -25,19 +24,34 @@ def old_environment() -> dict[str, str]:
     return environment(SECRET_KEY=settings.SECRET_KEY, PASSWORD=PASSWORD)
 
 
-def old_project(*arguments: str) -> Any:
-    """Migrate as a project of plain simplejwt; with "make", make tokens and return them by name."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.old_project", *arguments],
+@pytest.fixture(scope="session")
+def _old_project(django_db_setup: None) -> Iterator[subprocess.Popen[str]]:
+    """A process that all tests share, because to start takes far longer than what it does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.old_project"],
         cwd=ROOT,
         env=old_environment(),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout or "null")
+    ) as child:
+        yield child
+
+
+@pytest.fixture
+def old_project(_old_project: subprocess.Popen[str]) -> Callable[[str], dict[str, str]]:
+    """Order "migrate", "make" or "repeat", and return the tokens that were made, by name."""
+
+    def order(word: str) -> dict[str, str]:
+        assert _old_project.stdin
+        assert _old_project.stdout
+        print(word, file=_old_project.stdin, flush=True)
+        answer = _old_project.stdout.readline()
+        assert answer, "the old project has ended, see its traceback"
+        old_tables.forget()
+        return dict(json.loads(answer))
+
+    return order
 
 
 def has_tables() -> bool:
@@ -73,18 +87,19 @@ def _clean_up() -> None:
 
 
 @pytest.fixture
-def old_schema(transactional_db: None) -> Iterator[None]:
+def old_schema(
+    transactional_db: None, old_project: Callable[[str], dict[str, str]]
+) -> Iterator[None]:
     """Let a project of plain simplejwt have migrated this database before ours is started."""
-    old_project()
-    old_tables.forget()
+    old_project("migrate")
     yield
     _clean_up()
 
 
 @pytest.fixture
-def old(transactional_db: None) -> Iterator[dict[str, str]]:
+def old(
+    transactional_db: None, old_project: Callable[[str], dict[str, str]]
+) -> Iterator[dict[str, str]]:
     """Tokens of every kind that simplejwt has made and, some of them, blacklisted, by name."""
-    made = old_project("make")
-    old_tables.forget()
-    yield made
+    yield old_project("repeat")
     _clean_up()

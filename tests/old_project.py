@@ -1,11 +1,16 @@
 """A project of plain simplejwt and its blacklist app, on the database of the test.
 
-``python -m tests.old_project`` migrates, makes every kind of token and prints them as JSON. As a
-WSGI application (``tests.old_project:application``) it is an old server.
+``python -m tests.old_project`` reads orders, one a line. "migrate" makes the tables; "make" makes
+every kind of token after that and answers with them; "repeat" puts those that it made last into the
+tables, if they are not too old. It answers each with a line of JSON. As a WSGI application
+(``tests.old_project:application``) it is an old server.
 """
 
 import json
+import math
 import os
+import sys
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +21,7 @@ from django.conf import settings
 import project  # noqa: F401  (makes PyMySQL the driver)
 
 SHORT, LONG = timedelta(days=1), timedelta(days=30)
+REPEATED_FOR = 60  # seconds; an access token lives for 300, and must outlast a test
 
 
 def configure() -> None:
@@ -120,16 +126,96 @@ def make(password: str) -> dict[str, str]:
 configure()
 urlpatterns = urls()
 
+
+class Migrations:
+    """Simplejwt's migrations. From the second time on only their statements run.
+
+    To work those out takes most of the time, and they are the same each time.
+    """
+
+    def __init__(self) -> None:
+        self._statements: list[tuple[str, Any]] = []
+
+    def run(self) -> None:
+        from django.apps import apps
+        from django.contrib.auth.management import create_permissions
+        from django.contrib.contenttypes.models import ContentType
+        from django.core.management import call_command
+        from django.db import connection, transaction
+
+        ContentType.objects.clear_cache()  # a test may have deleted simplejwt's since
+        if not self._statements:
+            with connection.execute_wrapper(self._note):
+                call_command("migrate", "token_blacklist", verbosity=0)
+            return
+        with transaction.atomic(), connection.cursor() as cursor:
+            for sql, params in self._statements:
+                cursor.execute(sql, params)
+        # And makes the content types. Those of other apps are there.
+        create_permissions(apps.get_app_config("token_blacklist"), verbosity=0)
+
+    def _note(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        changes_tables = sql.startswith(("ALTER", "CREATE", "DROP", "SET"))
+        if changes_tables or ("INSERT" in sql and "django_migrations" in sql):
+            self._statements.append((sql, params))
+        return execute(sql, params, many, context)
+
+
+class Made:
+    """The tokens that were made last, and their rows.
+
+    To make them takes most of the time of a test that begins with them.
+    """
+
+    def __init__(self) -> None:
+        self._at = -math.inf
+        self._tokens: dict[str, str] = {}
+        self._rows: list[tuple[Any, list[Any]]] = []
+
+    def make(self) -> dict[str, str]:
+        self._tokens = make(os.environ["PASSWORD"])
+        self._at = time.monotonic()
+        self._rows = [(model, list(model.objects.order_by("pk"))) for model in self._models()]
+        return self._tokens
+
+    def repeat(self) -> dict[str, str]:
+        from django.core.management.color import no_style
+        from django.db import connection, transaction
+
+        if time.monotonic() > self._at + REPEATED_FOR:
+            return self.make()
+        with transaction.atomic(), connection.cursor() as cursor:
+            for model, rows in self._rows:
+                model.objects.bulk_create(rows)
+            # PostgreSQL does not see that ids are taken that it has not given.
+            for sql in connection.ops.sequence_reset_sql(no_style(), self._models()):
+                cursor.execute(sql)
+        return self._tokens
+
+    def _models(self) -> list[Any]:
+        from django.contrib.auth import get_user_model
+        from rest_framework_simplejwt.token_blacklist import models
+
+        return [get_user_model(), models.OutstandingToken, models.BlacklistedToken]
+
+
+def obey(order: str, migrations: Migrations, made: Made) -> dict[str, str]:
+    from django.db import connections
+
+    try:
+        migrations.run()
+        return {} if order == "migrate" else getattr(made, order)()
+    finally:
+        connections.close_all()
+
+
 if __name__ == "__main__":
-    import sys
-
-    from django.core.management import call_command
-
     sys.modules["tests.old_project"] = sys.modules["__main__"]
     settings.ROOT_URLCONF = "tests.old_project"
-    call_command("migrate", "token_blacklist", verbosity=0)
-    if sys.argv[1:] == ["make"]:
-        sys.stdout.write(json.dumps(make(os.environ["PASSWORD"])))
+    migrations, made = Migrations(), Made()
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(obey(line.strip(), migrations, made)) + "\n")
+        sys.stdout.flush()
 else:
     from django.core.wsgi import get_wsgi_application
 

@@ -49,6 +49,7 @@ class World:
     margin: int = 5 * MINUTE
     check_password: bool = False  # simplejwt's CHECK_REVOKE_TOKEN
     patched: bool = False  # TOKENS_PATCH_SIMPLEJWT
+    session_limit: int | None = None  # TOKENS_SESSION_MAX_AGE
 
 
 @dataclass(eq=False)
@@ -70,6 +71,7 @@ class Login:
     sid: str
     password: object
     current: "Token"
+    began: int
     previous_jti: str | None = None
     rotated_at: int = -1
     adopted: bool = False
@@ -123,11 +125,15 @@ class Oracle:
         if token.kind != "refresh":
             return self.request(token)
         verdict = self._revoked(token)
-        if verdict is Verdict.REFUSED or not token.user.exists:
+        if verdict is Verdict.REFUSED or not token.user.exists or self.is_too_old(token):
             return Verdict.REFUSED
         if self.refresh(token) is Refresh.END:
             return Verdict.REFUSED
         return Verdict.EITHER if self._password_is_old(token) else verdict
+
+    def introspect(self, token: Token) -> Verdict:
+        """Return what introspect/ has to answer about a token of any kind."""
+        return self.verify(token)
 
     def refresh(self, token: Token) -> Refresh:
         """Return what token/refresh/ has to do with a refresh token."""
@@ -135,7 +141,7 @@ class Oracle:
         if self.is_expired(token) or not user.exists or not user.active:
             return Refresh.REFUSE
         verdict = Verdict.GOOD if token.heir else self._revoked(token)
-        if verdict is Verdict.REFUSED or (login and login.ended):
+        if verdict is Verdict.REFUSED or (login and login.ended) or self.is_too_old(token):
             return Refresh.REFUSE
         if verdict is Verdict.EITHER or (login and login.unsure) or self._password_is_old(token):
             return Refresh.EITHER
@@ -149,11 +155,19 @@ class Oracle:
             return Refresh.END
         return Refresh.EITHER if login.current.jti in self.revoked else Refresh.REPEAT
 
+    def successor_ends(self, token: Token, issued: int) -> int:
+        """Return when a refresh token expires that is ``issued`` for this one."""
+        began = token.login.began if token.login else issued
+        ends = issued + token.expires - token.issued
+        return ends if self.world.session_limit is None else min(ends, self._latest_end(began))
+
     def is_expired(self, token: Token) -> bool:
         return token.expires <= self.now - self.world.leeway
 
     def is_live(self, login: Login) -> bool:
-        return not login.ended and not self.is_expired(login.current)
+        return not (
+            login.ended or self.is_expired(login.current) or self._began_too_long_ago(login.began)
+        )
 
     def may_have_lost_its_row(self, login: Login) -> bool:
         world = self.world
@@ -242,6 +256,23 @@ class Oracle:
         if token.issued <= user.cut_off or ends - token.issued > LONGEST:
             return Verdict.REFUSED
         return Verdict.EITHER if token.issued <= user.cut_off_at_most else Verdict.GOOD
+
+    def is_too_old(self, token: Token) -> bool:
+        """Return whether TOKENS_SESSION_MAX_AGE has passed since the login of a token."""
+        began = [login.began for login in (token.login, token.heir) if login]
+        if token.login is None:
+            began.append(token.issued)
+        return any(map(self._began_too_long_ago, began))
+
+    def _began_too_long_ago(self, began: int) -> bool:
+        if self.world.session_limit is None:
+            return False
+        return self._latest_end(began) <= self.now - self.world.leeway
+
+    def _latest_end(self, began: int) -> int:
+        limit = self.world.session_limit
+        assert limit is not None
+        return began + limit
 
     def _password_is_old(self, token: Token) -> bool:
         return self.world.check_password and token.password != token.user.password

@@ -9,7 +9,6 @@ from unittest.mock import patch
 
 import jwt
 import time_machine
-import uuid6
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
@@ -24,14 +23,16 @@ from rest_framework_simplejwt import tokens as simplejwt_tokens
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.state import token_backend
 
-from tokens import clock, snapshot
+from tokens import blacklist, clock, snapshot
 from tokens.api import authentication, serializers, views
-from tokens.jwt import AccessToken, AnyToken, SlidingToken, asking
+from tokens.jwt import AccessToken, AnyToken, SlidingToken, accepted, asking
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
+from tokens.refusal import Refused
 from tokens.snapshot import Clocks, DatabaseSnapshot
 
 from .conftest import bearer
 from .oracle import World
+from .uuids import LAST_UUID7
 
 BEGIN = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -53,6 +54,7 @@ def in_world(world: World) -> Iterator["Clock"]:
         SIMPLE_JWT=simplejwt,
         TOKENS_ROTATION_GRACE=milliseconds(world.grace),
         TOKENS_MAX_SESSIONS_PER_USER=world.limit,
+        TOKENS_SESSION_MAX_AGE=milliseconds(world.session_limit) if world.session_limit else None,
         TOKENS_CHECK_MAX_AGE=milliseconds(world.max_age),
         TOKENS_CLEANUP_MARGIN=milliseconds(world.margin),
         TOKENS_PATCH_SIMPLEJWT=world.patched,
@@ -70,7 +72,7 @@ def in_world(world: World) -> Iterator["Clock"]:
             stack.enter_context(patch.object(read, "CHECK_REVOKE_TOKEN", asks))
         stack.enter_context(patch.object(clock, "database_now", lambda using: clock.now()))
         # Ids of sessions follow time, and no clock goes back while a process runs.
-        stack.enter_context(patch.object(uuid6, "_last_v7_timestamp", None))
+        stack.enter_context(patch.object(*LAST_UUID7, None))
         forget_snapshots()
         stack.callback(empty)
         yield Clock(traveller)
@@ -130,10 +132,24 @@ def end_by_id(sid: str, access: str) -> int:
 
 
 def is_accepted(door: str, raw: str) -> bool:
-    """Ask what a request, token/verify/ or token/refresh/ asks, without the costs of HTTP."""
+    """Ask what a request or an endpoint asks, without the costs of HTTP."""
+    if door != "stateless":
+        return _is_accepted(door, raw)
+    claims = AccessToken(raw, verify=False).claims
+    before = snapshot.refuses_at_once(claims, using="default")
+    answer = _is_accepted(door, raw)
+    for told in {before, snapshot.refuses_at_once(claims, using="default")} - {None}:
+        # What asynchronous code is told is what the table says.
+        assert told is blacklist._ask(Refused(claims), "default")
+    return answer
+
+
+def _is_accepted(door: str, raw: str) -> bool:
     try:
         if door == "verify":
             AnyToken(raw)
+        elif door == "introspect":
+            return accepted(raw) is not None
         elif door == "refresh":
             serializers.TokenRefreshSerializer(data={"refresh": raw}).is_valid(raise_exception=True)
         else:

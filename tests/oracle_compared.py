@@ -89,7 +89,9 @@ class Compared(RuleBasedStateMachine):
         """
         token = self.learn(refresh, user)
         sid = app.payload_of(refresh)["sid"]
-        token.login = Login(user, sid, user.password, token, adopted=adopted is not None)
+        token.login = Login(
+            user, sid, user.password, token, began=self.clock.now, adopted=adopted is not None
+        )
         if adopted:
             adopted.heir = token.login
             token.login.previous_jti, token.login.rotated_at = adopted.jti, token.issued
@@ -147,11 +149,11 @@ class Compared(RuleBasedStateMachine):
         return self._last.get((token.raw, door)) is not self._verdict(token, door)
 
 
-DOORS = ("request", "stateless", "verify")
+DOORS = ("request", "stateless", "verify", "introspect")
 
 
 def doors_of(token: Token) -> tuple[str, ...]:
-    return ("verify",) if token.kind == "refresh" else DOORS
+    return ("verify", "introspect") if token.kind == "refresh" else DOORS
 
 
 def lasting(duration: int) -> timedelta:

@@ -34,6 +34,7 @@ worlds = st.builds(
     margin=st.sampled_from([5 * MINUTE, 0]),
     check_password=st.sampled_from([False, False, False, True]),
     patched=st.sampled_from([False, False, True]),
+    session_limit=st.sampled_from([None, None, None, 2 * MINUTE, 2 * HOUR, 2 * DAY]),
 )
 names = st.sampled_from(["ada", "ada", "ada", "grace"])
 waits = st.sampled_from([300, SECOND, 11 * SECOND, MINUTE, 6 * MINUTE, HOUR, DAY, 31 * DAY])
@@ -178,11 +179,13 @@ class Machine(Compared):
         if "refresh" in body:
             if login is None:
                 successor = self.learn_login(body["refresh"], user, adopted=token)
+                self._lives_as_long(successor, token)
             else:
                 successor = self.learn(body["refresh"], user)
                 is_repeated = successor.jti == login.current.jti
                 assert is_repeated == (expected is Refresh.REPEAT) or expected is Refresh.EITHER
                 if not is_repeated:
+                    self._lives_as_long(successor, token)
                     self.oracle.rotate(login, successor)
             found.append(successor)
         access = self.learn(body["access"], user)
@@ -191,6 +194,10 @@ class Machine(Compared):
             # Or the client would go round in circles.
             assert app.is_accepted("request", access.raw), f"{token!r} gives what is refused"
         return multiple(*found, access)
+
+    def _lives_as_long(self, successor: Token, token: Token) -> None:
+        ends = self.oracle.successor_ends(token, successor.issued)
+        assert abs(successor.expires - ends) <= SECOND, f"{successor!r} ends at {ends}"
 
     @rule(
         target=tokens,
@@ -201,6 +208,7 @@ class Machine(Compared):
         self.wait_for(after)
         verdict = self.oracle.verify(token)
         in_time = token.refreshable > self.clock.now - self.oracle.world.leeway
+        in_time &= not self.oracle.is_too_old(token)
         slid = TokenRefreshSlidingSerializer(data={"token": token.raw})
         try:
             slid.is_valid(raise_exception=True)

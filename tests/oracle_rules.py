@@ -88,6 +88,17 @@ class EveryRule(Machine):
             if one.exists:
                 self.oracle.log_out_everywhere(one)
 
+    @rule(some=st.sets(names, min_size=1), shape=st.sampled_from(["queryset", "slice", "keys"]))
+    def end_for_some(self, some: set[str], shape: str) -> None:
+        users = [user for user in map(self.user, some) if user.exists]
+        keys = sorted(user.pk for user in users)
+        found = Users.objects.filter(pk__in=keys)
+        named = {"queryset": found, "slice": found.order_by("pk")[:1], "keys": keys}
+        sessions.end_for(named[shape])
+        for user in users:
+            if shape != "slice" or user.pk == keys[0]:
+                self.oracle.log_out_everywhere(user)
+
     @rule(
         name=names,
         what=st.sampled_from(["password", "bulk password", "deactivate", "activate", "delete"]),

@@ -18,9 +18,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
-import pymysql
 import pytest
+
+from . import driver
 
 SECONDS_TO_START = 60
 CONNECTIONS = 24  # of which the two servers need half
@@ -52,14 +52,24 @@ class Private(ABC):
     user = ""
     child: subprocess.Popen[bytes]
 
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="outages-"))
+    def __init__(self, connections: int = CONNECTIONS) -> None:
+        self.connections = connections
+        self.find_programs()
+        self.directory = self.make_directory()
         self.port = free_port()
-        if os.geteuid() == 0 and self.user:
-            shutil.chown(self.directory, self.user, pwd.getpwnam(self.user).pw_gid)
         self.prepare()
         self.start()
         self.admit()
+
+    @abstractmethod
+    def find_programs(self) -> None:
+        """Skip the test if there are none."""
+
+    def make_directory(self) -> Path:
+        directory = Path(tempfile.mkdtemp(prefix="outages-"))
+        if os.geteuid() == 0 and self.user:
+            shutil.chown(directory, self.user, pwd.getpwnam(self.user).pw_gid)
+        return directory
 
     @abstractmethod
     def prepare(self) -> None: ...
@@ -73,7 +83,13 @@ class Private(ABC):
 
     @property
     @abstractmethod
-    def url(self) -> str: ...
+    def url(self) -> str:
+        """The URL of the database, for the app."""
+
+    @property
+    @abstractmethod
+    def admin_url(self) -> str:
+        """The URL of a database to be made, for whoever may do anything."""
 
     @abstractmethod
     def connect(self, **admin: Any) -> Any:
@@ -103,7 +119,7 @@ class Private(ABC):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", self.port)):
                 return False
-        with suppress(psycopg.OperationalError, pymysql.OperationalError):
+        with suppress(*driver.Refused):
             self.connect(admin=True).close()
             return True
         return False

@@ -6,14 +6,12 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
-import pymysql
-
-from .private_server import CONNECTIONS, Private, as_user, needs
+from . import driver
+from .private_server import Private, as_user, needs
 
 FEWEST = 10  # connections that MariaDB can be told to allow
 
@@ -22,13 +20,12 @@ class Postgres(Private):
     user = "postgres"
     stop_signal = signal.SIGINT  # as `pg_ctl stop` does: it does not wait for the clients
 
-    def __init__(self) -> None:
+    def find_programs(self) -> None:
         where = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1:]
         names = ("initdb", "postgres")
         self.initdb, self.postgres = needs(
             *(shutil.which(name, path=str(where[0]) if where else None) for name in names)
         )
-        super().__init__()
 
     def prepare(self) -> None:
         subprocess.run(
@@ -43,47 +40,55 @@ class Postgres(Private):
         )
 
     def server(self) -> list[str]:
+        return [self.postgres, "-D", str(self.directory / "data"), *self.settings()]
+
+    def settings(self) -> list[str]:
         settings = {
             "port": self.port,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "off",  # for power failures only; what was written survives SIGKILL
-            "max_connections": CONNECTIONS,
+            "max_connections": self.connections,
             "shared_buffers": "16MB",
         }
-        options = [f"--{name}={value}" for name, value in settings.items()]
-        return [self.postgres, "-D", str(self.directory / "data"), *options]
+        return [f"--{name}={value}" for name, value in settings.items()]
 
     def admit(self) -> None:
-        with self.connect(admin=True) as admin:
-            admin.execute("CREATE ROLE app LOGIN")
-            admin.execute("CREATE DATABASE app OWNER app")
+        with closing(self.connect(admin=True)) as admin:
+            driver.execute(admin, "CREATE ROLE app LOGIN", "CREATE DATABASE app OWNER app")
 
     @property
     def url(self) -> str:
         return f"postgres://app@127.0.0.1:{self.port}/app"
 
+    @property
+    def admin_url(self) -> str:
+        return f"postgres://postgres@127.0.0.1:{self.port}/tokens"
+
     def connect(self, *, admin: bool = False, other: bool = False) -> Any:
-        return psycopg.connect(
+        return driver.connect_to_postgresql(
             host="127.0.0.1",
             port=self.port,
             user="postgres" if admin else "app",
             dbname="postgres" if admin else "app",
             application_name="other" if other else "",
             connect_timeout=10,
-            autocommit=True,
         )
 
     def terminate_all(self, admin: Any) -> None:
-        admin.execute(
+        driver.execute(
+            admin,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE usename = 'app' AND application_name <> 'other'"
+            " WHERE usename = 'app' AND application_name <> 'other'",
         )
 
     def set_read_only(self, on: bool) -> None:
-        with self.connect(admin=True) as admin:
-            admin.execute(f"ALTER SYSTEM SET default_transaction_read_only = {on}")
-            admin.execute("SELECT pg_reload_conf()")
+        with closing(self.connect(admin=True)) as admin:
+            driver.execute(
+                admin,
+                f"ALTER SYSTEM SET default_transaction_read_only = {on}",
+                "SELECT pg_reload_conf()",
+            )
 
     @contextmanager
     def exhausted(self) -> Iterator[None]:
@@ -101,11 +106,11 @@ class Postgres(Private):
                 yield
         finally:
             for one in taken:
-                with suppress(psycopg.Error):
+                with suppress(*driver.Failed):
                     one.close()
 
     def _take_all(self, taken: list[Any]) -> None:
-        with suppress(psycopg.OperationalError):
+        with suppress(*driver.Refused):
             while True:
                 taken.append(self.connect(other=True))
 
@@ -113,12 +118,11 @@ class Postgres(Private):
 class MariaDB(Private):
     user = "mysql"
 
-    def __init__(self) -> None:
+    def find_programs(self) -> None:
         path = f"{os.environ.get('PATH', '')}:/usr/sbin"
         self.install, self.mariadbd = needs(
             shutil.which("mariadb-install-db", path=path), shutil.which("mariadbd", path=path)
         )
-        super().__init__()
 
     def prepare(self) -> None:
         subprocess.run(
@@ -133,57 +137,55 @@ class MariaDB(Private):
         )
 
     def server(self) -> list[str]:
+        options = self.settings(self.directory)
+        return [self.mariadbd, "--no-defaults", *options, "--skip-name-resolve"]
+
+    def settings(self, directory: Path) -> list[str]:
         settings = {
-            "datadir": self.directory / "data",
+            "datadir": directory / "data",
             "port": self.port,
             "bind-address": "127.0.0.1",
-            "socket": self.directory / "socket",
-            "pid-file": self.directory / "pid",
+            "socket": directory / "socket",
+            "pid-file": directory / "pid",
             # For power failures only, as fsync=off: what was committed survives SIGKILL.
             "innodb-flush-log-at-trx-commit": 2,
             "innodb-buffer-pool-size": "32M",
-            "max-connections": CONNECTIONS,
+            "max-connections": self.connections,
         }
-        options = [f"--{name}={value}" for name, value in settings.items()]
-        return [self.mariadbd, "--no-defaults", *options, "--skip-name-resolve"]
+        return [f"--{name}={value}" for name, value in settings.items()]
 
     def admit(self) -> None:
-        admin = self.connect(admin=True)
-        with admin.cursor() as cursor:
-            cursor.execute("CREATE DATABASE app CHARACTER SET utf8mb4")
+        with closing(self.connect(admin=True)) as admin:
+            driver.execute(admin, "CREATE DATABASE app CHARACTER SET utf8mb4")
             for name in ("app", "other"):
-                cursor.execute(f"CREATE USER {name}@'127.0.0.1'")
-                cursor.execute(f"GRANT ALL ON app.* TO {name}@'127.0.0.1'")
-        admin.close()
+                user = f"{name}@'127.0.0.1'"
+                driver.execute(admin, f"CREATE USER {user}", f"GRANT ALL ON app.* TO {user}")
 
     @property
     def url(self) -> str:
-        # Shorter than the fault: to wait in vain is what is to be seen. And without TLS, because
-        # PyMySQL prepares it anew for each connection.
-        return f"mysql://app@127.0.0.1:{self.port}/app?read_timeout=1&ssl_disabled=1"
+        # Shorter than the fault: to wait in vain is what is to be seen. And without TLS, which
+        # PyMySQL prepares anew for each connection.
+        tls = "&ssl_disabled=1" if driver.IS_PYMYSQL else ""
+        return f"mysql://app@127.0.0.1:{self.port}/app?read_timeout=1{tls}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"mysql://root@127.0.0.1:{self.port}/tokens"
 
     def connect(self, *, admin: bool = False, other: bool = False) -> Any:
         if admin:
-            return pymysql.connect(
-                unix_socket=str(self.directory / "socket"),
-                user="root",
-                autocommit=True,
-                ssl_disabled=True,
+            return driver.connect_to_mysql(
+                unix_socket=str(self.directory / "socket"), user="root", autocommit=True
             )
         name = "other" if other else "app"
-        return pymysql.connect(
-            host="127.0.0.1", port=self.port, user=name, database="app", ssl_disabled=True
-        )
+        return driver.connect_to_mysql(host="127.0.0.1", port=self.port, user=name, database="app")
 
     def terminate_all(self, admin: Any) -> None:
-        with admin.cursor() as cursor:
-            cursor.execute("KILL USER app")
+        driver.execute(admin, "KILL USER app")
 
     def set_read_only(self, on: bool) -> None:
-        admin = self.connect(admin=True)
-        with admin.cursor() as cursor:
-            cursor.execute(f"SET GLOBAL read_only = {int(on)}")
-        admin.close()
+        with closing(self.connect(admin=True)) as admin:
+            driver.execute(admin, f"SET GLOBAL read_only = {int(on)}")
 
     @contextmanager
     def exhausted(self) -> Iterator[None]:
@@ -192,12 +194,10 @@ class MariaDB(Private):
         admin = self.connect(admin=True)
         taken = [self.connect(other=True) for _ in range(FEWEST)]
         try:
-            with admin.cursor() as cursor:
-                cursor.execute(f"SET GLOBAL max_connections = {FEWEST}")
+            driver.execute(admin, f"SET GLOBAL max_connections = {FEWEST}")
             self.terminate_all(admin)
             yield
         finally:
-            with admin.cursor() as cursor:
-                cursor.execute(f"SET GLOBAL max_connections = {CONNECTIONS}")
+            driver.execute(admin, f"SET GLOBAL max_connections = {self.connections}")
             for one in (admin, *taken):
                 one.close()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,17 +13,18 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 
-from tokens import sessions
+from tokens import clock, databases, sessions
 from tokens.admin import ending
 from tokens.keys import new_sid
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import Login
-from .test_admin import make_session, page
+from .test_admin import make_entry, make_session, page
 
 pytestmark = pytest.mark.django_db
 
 SESSIONS = "/admin/tokens/tokensession/"
+ENTRIES = "/admin/tokens/blacklistentry/"
 USERS = "/admin/auth/user/"
 ACTIONS = [(SESSIONS, "end_selected"), (SESSIONS, "end_everywhere"), (USERS, "end_all_sessions")]
 
@@ -83,7 +85,7 @@ def test_selected_sessions_end_after_a_question(
     chosen = list(TokenSession.objects.order_by("sid")[:1])
     question = ask(support, SESSIONS, "end_selected", chosen)
     assert "<strong>1 session of 1 user</strong>" in question.text
-    assert "<li>ada: 1 session</li>" in question.text
+    assert "<li>ada: 1 session" in question.text
     assert laptop.me().status_code == 200
     with caplog.at_level(logging.INFO, "tokens"):
         answer = say_yes(support, SESSIONS, question)
@@ -143,22 +145,49 @@ def test_the_right_to_view_is_not_the_right_to_end(
     assert not LogEntry.objects.exists()
 
 
-def test_a_sessions_page_has_a_button_for_those_who_may(
+def end_page(session: TokenSession) -> str:
+    return page("tokensession", "end", session.pk)
+
+
+def test_a_sessions_page_has_a_link_for_those_who_may_end_it(
     support: Any, staff: Callable[..., Client], user: AbstractUser
 ) -> None:
-    login = Login(user)
-    session = TokenSession.objects.get()
-    url = page("tokensession", "change", session.pk)
-    assert "End this session" not in staff("view_tokensession").get(url).text
-    text = support.get(url).text
-    assert "End this session" in text
-    assert f'formaction="{SESSIONS}"' in text
-    # What a browser sends for this button:
-    data = {"action": "end_selected", "_selected_action": str(session.pk)}
-    question = support.post(SESSIONS, data)
-    assert "<li>ada: 1 session</li>" in question.text
-    say_yes(support, SESSIONS, question)
+    login, other = Login(user), Login(user)
+    session = TokenSession.objects.order_by("sid").first()
+    assert session is not None
+    TokenSession.objects.update(user_agent="curl/8.5.0", ip_address="203.0.113.7")
+    url, link = page("tokensession", "change", session.pk), end_page(session)
+    assert link not in staff("view_tokensession").get(url).text
+    assert f'href="{link}"' in support.get(url).text
+    question = support.get(link)
+    assert "<li>ada: 1 session" in question.text
+    assert question.text.count("<li>curl, 203.0.113.7, logged in <time") == 1
+    assert login.me().status_code == 200
+    answer = say_yes(support, link, question)
     assert login.me().status_code == 401
+    assert other.me().status_code == 200
+    assert answer.redirect_chain == [(f"{SESSIONS}?user={user.pk}", 302)]
+    assert messages(answer) == ["Ended 1 session of 1 user."]
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_the_pages_that_end_sessions_are_for_those_who_may(
+    staff: Callable[..., Client], user: AbstractUser, method: str
+) -> None:
+    session = make_session(user)
+    client = staff("view_tokensession", "view_user", "change_user")
+    for link in (end_page(session), page("tokensession", "end_all", user.pk)):
+        assert getattr(client, method)(link, {"post": "yes"}).status_code == 403
+    assert TokenSession.objects.count() == 1
+
+
+def test_a_session_that_is_over_or_never_was_is_no_error(support: Any, user: AbstractUser) -> None:
+    gone = make_session(user)
+    link = end_page(gone)
+    sessions.end_all(user)
+    answer = support.get(link, follow=True)
+    assert messages(answer) == ["These sessions had already ended."]
+    assert support.get(page("tokensession", "end_all", "nobody"), follow=True).status_code == 200
 
 
 def test_sessions_that_ended_meanwhile_are_no_error(support: Any, user: AbstractUser) -> None:
@@ -200,24 +229,28 @@ def test_odd_parameters_end_no_more_than_selected(
 # Its record
 
 
-def test_each_users_history_tells_who_ended_how_many(
+def test_each_users_history_tells_who_ended_what(
     support: Any,
     root_client: Any,
     many: Any,
     user: AbstractUser,
     make_user: Callable[..., AbstractUser],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    many(user, 3)
-    many(make_user("grace"), 2)
+    adas, graces = many(user, 3), many(make_user("grace"), 2)
+    TokenSession.objects.update(user_agent="curl/8.5.0", ip_address="203.0.113.7")
     question = ask(support, SESSIONS, "end_selected", TokenSession.objects.all())
-    say_yes(support, SESSIONS, question)
+    with caplog.at_level(logging.INFO, "tokens"):
+        say_yes(support, SESSIONS, question)
     logged = LogEntry.objects.order_by("object_repr")
-    assert [(entry.object_repr, str(entry)) for entry in logged] == [
-        ("ada", "Changed “ada” — Ended 3 sessions."),
-        ("grace", "Changed “grace” — Ended 2 sessions."),
-    ]
+    assert [entry.object_repr for entry in logged] == ["ada", "grace"]
+    for entry, ended in zip(logged, (adas, graces), strict=True):
+        assert entry.change_message.startswith(f"Ended {len(ended)} sessions: ")
+        for session in ended:
+            assert f"{session.sid} (curl, 203.0.113.7)" in entry.change_message
+            assert f"{session.sid} (curl, 203.0.113.7)" in caplog.text
     history = root_client.get(reverse("admin:auth_user_history", args=[user.pk])).text
-    assert "Ended 3 sessions." in history
+    assert "Ended 3 sessions: " in history
     assert "staff" in history
 
 
@@ -365,7 +398,7 @@ def test_a_question_names_the_users_with_most_sessions_and_counts_the_others(
     many(User.objects.get(username="user22"), 3)
     question = ask(support, SESSIONS, "end_everywhere", TokenSession.objects.all())
     assert "26 sessions of 23 users" in question.text
-    assert "<li>user22: 4 sessions</li>" in question.text
+    assert "<li>user22: 4 sessions" in question.text
     assert "and 3 more users" in question.text
 
 
@@ -382,16 +415,86 @@ def test_ending_works_in_a_request_transaction(
 # A project's own user admin
 
 
-def test_a_users_page_links_to_the_sessions(
-    support: Any, user: AbstractUser, make_user: Callable[..., AbstractUser]
+def about(client: Client, user: AbstractUser) -> str:
+    """Return what the user's page says of the user's tokens."""
+    text = client.get(reverse("admin:auth_user_change", args=[user.pk])).text
+    assert text.index('class="tokens-person"') < text.index("field-username")
+    found = text.split('<div class="tokens-person">')[1]
+    return str(found.split("</fieldset>")[0])
+
+
+def test_a_users_page_shows_the_live_sessions_and_the_last_revocations_first(
+    staff: Callable[..., Client], user: AbstractUser, make_user: Callable[..., AbstractUser]
 ) -> None:
+    client = staff("view_tokensession", "end_tokensession", "view_user", "view_blacklistentry")
+    phone = make_session(user, user_agent="okhttp/4.12.0", ip_address="203.0.113.7")
     make_session(user)
-    make_session(user)
-    make_session(make_user("grace"))
-    text = support.get(reverse("admin:auth_user_change", args=[user.pk])).text
-    link = f"{SESSIONS}?user={user.pk}"
-    assert f'<a href="{link}">2 sessions</a>' in text
-    assert len(support.get(link).context["cl"].result_list) == 2
+    make_session(user, expires_at=clock.now() - timedelta(hours=1))
+    make_session(make_user("grace"), user_agent="Grace's phone")
+    sessions.end_one(user, str(make_session(user).sid))
+    text = about(client, user)
+    assert f'<a href="{SESSIONS}?user={user.pk}">2 live sessions</a>' in text
+    assert ">okhttp (app)</a></td>" in text
+    assert "<td>203.0.113.7</td>" in text
+    assert ">unknown device</a></td>" in text
+    assert "Grace" not in text
+    assert text.count("a session, logged out") == 1
+    assert f"{ENTRIES}?user={user.pk}" in text
+    assert len(client.get(f"{SESSIONS}?user={user.pk}").context["cl"].result_list) == 2
+    link = f"{end_page(phone)}?from=user"
+    assert f'href="{link}"' in text
+    answer = say_yes(client, link, client.get(link))
+    assert answer.redirect_chain == [(reverse("admin:auth_user_change", args=[user.pk]), 302)]
+    text = about(client, user)
+    assert "okhttp" not in text.split("Revoked last")[0]
+    assert "a session, ended in the admin</a> (okhttp (app))" in text
+    link = page("tokensession", "end_all", user.pk)
+    assert f'href="{link}"' in about(client, user)
+    say_yes(client, link, client.get(link))
+    assert "0 live sessions" in about(client, user)
+
+
+def test_a_users_page_opens_on_a_database_that_the_app_does_not_know(
+    staff: Callable[..., Client], user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "supports", lambda connection: False)
+    client = staff("view_tokensession", "view_user")
+    answer = client.get(reverse("admin:auth_user_change", args=[user.pk]))
+    assert answer.status_code == 200
+    assert "tokens-person" not in answer.text
+
+
+def test_a_session_that_is_over_is_not_counted_in_the_question(
+    support: Any, user: AbstractUser
+) -> None:
+    make_session(user, expires_at=clock.now() - timedelta(minutes=1))
+    question = ask(support, USERS, "end_all_sessions", [user])
+    assert "<li>ada: 0 sessions" in question.text
+    say_yes(support, USERS, question)
+    assert not TokenSession.objects.exists()
+
+
+def test_a_users_page_shows_ten_sessions_and_five_revocations_at_most(
+    staff: Callable[..., Client],
+    user: AbstractUser,
+    many: Callable[..., list[Any]],
+    statements: Callable[[], Any],
+) -> None:
+    client = staff("view_tokensession", "view_user", "view_blacklistentry")
+    many(user, 12)
+    for _ in range(7):
+        make_entry(user=user)
+    about(client, user)
+    with statements() as ran:
+        text = about(client, user)
+    assert "12 live sessions" in text
+    assert text.count("unknown device") == 10
+    assert "These are the newest ones." in text
+    assert text.count("one token, revoked") == 5
+    assert "End" not in text.replace("Ended", "")
+    assert len([sql for sql in ran if "tokens_" in sql]) == 3
+    # Whoever may not view entries is shown none.
+    assert "evocation" not in about(staff("view_tokensession", "view_user"), user)
 
 
 def test_the_link_is_for_those_who_may_view_sessions(

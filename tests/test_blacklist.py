@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AbstractUser
 from django.db import IntegrityError, transaction
-from uuid6 import uuid7
 
 from tokens import blacklist, clock
 from tokens.claims import Claims
 from tokens.exceptions import TokenRevoked, UserUnknown
-from tokens.keys import key_for, new_sid
+from tokens.keys import key_for, new_sid, uuid7
 from tokens.models import BlacklistEntry
 
 from .threads import at_once

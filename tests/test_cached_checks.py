@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper as PostgreSQLWrapper
 
 from tokens.checks.cached import check_cached
 
@@ -64,3 +65,26 @@ def test_W017_a_database_that_can_have_no_snapshot(
     settings.USE_TZ = database.vendor != "postgresql"
     monkeypatch.setattr(database, "timezone_name", "Asia/Kolkata")
     assert ids() == ["tokens.W017"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "warns"),
+    [
+        *((None, False), (False, False), (True, False), ({"min_size": 1}, True)),
+        *(({"min_size": 1, "max_size": 1}, True), ({"min_size": 1, "max_size": 2}, False)),
+        *(({"timeout": 3}, False), ({"max_size": 10}, False)),
+    ],
+)
+def test_W039_a_pool_of_one_connection_that_a_request_keeps(
+    pool: object, warns: bool, settings: Any
+) -> None:
+    settings.TOKENS_CHECK_MAX_AGE = SECOND
+    real = connections["default"]
+    options = real.settings_dict | {"OPTIONS": {"pool": pool}}
+    connections["default"] = PostgreSQLWrapper(options | {"ATOMIC_REQUESTS": False}, "default")
+    try:
+        assert ids() == []
+        connections["default"].settings_dict["ATOMIC_REQUESTS"] = True
+        assert ids() == ["tokens.W039"] * warns
+    finally:
+        connections["default"] = real

@@ -38,6 +38,13 @@ SERVERS = {
     ),
     "runserver": ("manage.py runserver --noreload 127.0.0.1:{port}", 1),
 }
+# Both change how a process is connected to its database; the others run on SQLite only.
+WITH_A_FORK_OR_GEVENT = ["gunicorn --preload", "gunicorn with gevent"]
+OTHERS = [
+    pytest.param(name, marks=pytest.mark.any_database)
+    for name in SERVERS
+    if name not in WITH_A_FORK_OR_GEVENT
+]
 
 
 @contextmanager
@@ -100,7 +107,7 @@ def check(site: Site, login: Login, times: int = 24) -> set[int]:
         return set(pool.map(use, range(times)))
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", [*WITH_A_FORK_OR_GEVENT, *OTHERS])
 def test_every_process_of_a_server_refuses_in_time_what_one_has_revoked(
     name: str, user: AbstractUser, tmp_path: Path
 ) -> None:

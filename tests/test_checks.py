@@ -1,4 +1,4 @@
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,9 +9,7 @@ from django.db import connection, connections
 
 from tokens.checks import protection, values
 from tokens.conf import Conf
-from tokens.models import BlacklistEntry, TokenSession
-
-from .expiring import add_entries
+from tokens.models import TokenSession
 
 OURS = "tokens.api.authentication.JWTAuthentication"
 THEIRS = "rest_framework_simplejwt.authentication.JWTAuthentication"
@@ -146,39 +144,6 @@ def test_W013_sqlite_without_immediate_transactions(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(connection.settings_dict, "OPTIONS", {})
     found = [message.id for message in protection.check_write_lock()]
     assert found == (["tokens.W013"] if connection.vendor == "sqlite" else [])
-
-
-@pytest.mark.parametrize(
-    ("zone", "expected"),
-    [
-        ("Europe/Berlin", ["tokens.W014"]),
-        ("America/Santiago", ["tokens.W014"]),
-        ("Africa/Casablanca", ["tokens.W014"]),
-        ("Asia/Kolkata", []),
-        ("UTC", []),
-    ],
-)
-def test_W014_clocks_that_change_where_the_database_takes_our_moments_for_local_ones(
-    zone: str, expected: list[str], settings: Any
-) -> None:
-    settings.TIME_ZONE = zone
-    assert ids() == []
-    settings.USE_TZ = False
-    assert ids() == (expected if connection.vendor == "postgresql" else [])
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC"])
-def test_W014_is_what_happens(zone: str, settings: Any) -> None:
-    settings.USE_TZ = False
-    settings.TIME_ZONE = zone
-    connection.close()  # the zone is set at the start of a connection
-    skipped = datetime(2026, 3, 29, 2, 30)  # noqa: DTZ001
-    add_entries(1)
-    BlacklistEntry.objects.update(expires_at=skipped + timedelta(minutes=40))
-    too_early = BlacklistEntry.objects.expired(skipped).exists()
-    connection.close()
-    assert too_early == (connection.vendor == "postgresql" and zone == "Europe/Berlin")
 
 
 class OwnSerializer:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tokens.claims
 from tokens import clock
-from tokens.claims import Claims
+from tokens.claims import Claims, read
 from tokens.exceptions import TokenMalformed
 from tokens.keys import new_sid
 
@@ -79,6 +80,7 @@ def test_a_claim_of_the_wrong_kind_makes_the_token_malformed(changes: dict[str, 
         claims(**changes)
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*PAYLOAD, "sid", "iss", "refresh_exp"]), JSON))
 def test_any_payload_is_either_read_or_malformed(changes: dict[str, Any]) -> None:
     try:
@@ -137,3 +139,108 @@ def test_a_sliding_token_lasts_a_lifetime_and_a_leeway_beyond_its_refresh_limit(
     limit = 2_000_100_000
     usual = {"exp": PAYLOAD["iat"] + 300, "refresh_exp": limit}
     assert claims(**usual).expires_at == clock.from_epoch(limit + 60 + 300)
+
+
+def token(**changes: Any) -> Any:
+    payload = {name: value for name, value in (PAYLOAD | changes).items() if value is not ...}
+    return SimpleNamespace(payload=payload)
+
+
+def test_claims_that_come_again_are_not_read_again() -> None:
+    first, second = read(token(jti="again")), read(token(jti="again"))
+    assert second is first
+    assert read(token(jti="again", own="claim")) is not first
+    assert read(token(jti="another")).claims.jti == "another"
+
+
+def test_what_was_read_does_not_change_with_the_token() -> None:
+    one = token(jti="mine")
+    found = read(one)
+    one.payload["exp"] += 1
+    assert found.payload["exp"] == PAYLOAD["exp"]
+    assert read(one).claims.expires_at == clock.from_epoch(PAYLOAD["exp"] + 1)
+    assert read(token(jti="mine")).claims.expires_at == clock.from_epoch(PAYLOAD["exp"])
+
+
+def test_what_was_read_under_other_settings_does_not_count(settings: Any) -> None:
+    sid, other = new_sid(), new_sid()
+    values = {"sid": sid, "own": other, "id": "other", "user": "8", "token_type": "access"}
+    assert read(token(**values)).claims.sid == sid
+    settings.TOKENS_SESSION_CLAIM = "own"
+    assert read(token(**values)).claims.sid == other
+    settings.SIMPLE_JWT = {"JTI_CLAIM": "id", "USER_ID_CLAIM": "user", "ISSUER": "us"}
+    found = read(token(**values)).claims
+    assert (found.jti, found.user_id, found.issuer) == ("other", "8", "us")
+    settings.SIMPLE_JWT["ACCESS_TOKEN_LIFETIME"] = timedelta(days=10_000)  # in place
+    assert (found.needs_session, read(token(**values)).claims.needs_session) == (True, False)
+    settings.USE_TZ = not settings.USE_TZ
+    again = read(token(**values)).claims
+    assert (found.issued_at.tzinfo is None) is not (again.issued_at.tzinfo is None)
+
+
+@pytest.mark.parametrize(
+    ("fine", "odd"),
+    [
+        ({"user_id": 1}, {"user_id": True}),
+        ({"user_id": 7}, {"user_id": 7.0}),
+        ({"iat": 1}, {"iat": True}),
+        ({"iat": 0}, {"iat": False}),
+        ({"exp": 1}, {"exp": True}),
+    ],
+    ids=str,
+)
+def test_a_value_of_another_type_is_not_taken_for_the_one_that_it_equals(
+    fine: dict[str, Any], odd: dict[str, Any]
+) -> None:
+    assert read(token(**fine))
+    with pytest.raises(TokenMalformed):
+        read(token(**odd))
+    assert read(token(**fine))
+
+
+@pytest.mark.parametrize("claim", ["jti", "user_id", "sid", "iat", "exp", "token_type"])
+def test_a_value_that_has_no_hash_is_read_like_any_other(claim: str) -> None:
+    if claim in ("sid", "token_type"):
+        assert read(token(**{claim: ["x"]})).claims.sid is None
+    else:
+        with pytest.raises(TokenMalformed):
+            read(token(**{claim: ["x"]}))
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"big": "x" * 600}, {"list": [1]}, {str(number): 1 for number in range(20)}, {"iat": 1.5}],
+    ids=["text", "list", "many", "fraction"],
+)
+def test_what_is_large_or_unusual_is_not_kept(own: dict[str, Any]) -> None:
+    assert read(token(jti="odd", **own)) is not read(token(jti="odd", **own))
+
+
+def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens.claims, "_MOST_KNOWN", 3)
+    for number in range(10):
+        assert read(token(jti=f"t{number}")).claims.jti == f"t{number}"
+        assert len(tokens.claims._known) <= 3 or number < 1
+    assert read(token(jti="t9")) is read(token(jti="t9"))
+
+
+@given(st.dictionaries(st.sampled_from([*PAYLOAD, "sid", "iss", "refresh_exp", "own"]), JSON))
+def test_whatever_was_read_before_means_what_it_means_now(changes: dict[str, Any]) -> None:
+    one = token(**changes)
+    for _ in range(2):
+        try:
+            expected = Claims.of(one)
+        except TokenMalformed:
+            with pytest.raises(TokenMalformed):
+                read(one)
+        else:
+            assert read(one).claims == expected
+
+
+def test_a_sliding_token_has_the_lifetime_of_its_class_each_time() -> None:
+    payload = PAYLOAD | {"refresh_exp": 2_000_100_000, "exp": PAYLOAD["iat"] + 60}
+    ends = [
+        Claims.of(SimpleNamespace(payload=payload, lifetime=timedelta(hours=hours))).expires_at
+        for hours in (1, 2, 1)
+    ]
+    assert ends == [clock.from_epoch(2_000_100_000 + hours * 3600) for hours in (1, 2, 1)]

@@ -679,13 +679,17 @@ def test_it_is_overdue_an_interval_and_a_tick_after_the_last_success(
     assert status.next_due == run.finished_at + DAY
 
 
-def test_counting_the_backlog_has_an_end(statements: Callable[[], Any]) -> None:
+@pytest.mark.parametrize(("limit", "told"), [(11, (11, True)), (12, (12, False))])
+def test_counting_the_backlog_has_an_end(
+    statements: Callable[[], Any], monkeypatch: pytest.MonkeyPatch, limit: int, told: Any
+) -> None:
     add_entries(3)
     add_sessions(9)
-    assert cleanup.status().backlog == 12
+    monkeypatch.setattr(backlog, "BACKLOG_LIMIT", limit)
     with statements() as ran:
-        assert backlog.count_expired("default", clock.now(), limit=4) == 4
-    assert all("LIMIT 4" in sql for sql in ran)
+        status = cleanup.status()
+    assert (status.backlog, status.backlog_at_least) == told
+    assert sum(sql.count(f"LIMIT {limit + 1}") for sql in ran) == 2
 
 
 def test_counting_does_not_read_the_rows_themselves(statements: Callable[[], Any]) -> None:
@@ -712,7 +716,7 @@ def test_asking_for_the_status_costs_the_same_however_many_runs_and_rows(
     for _ in range(40):
         add_run(ago=2 * HOUR, outcome="partial")
     add_entries(200)
-    assert cost() == few == 7
+    assert cost() == few == 5
 
 
 def test_the_status_knows_nothing_but_success() -> None:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import OperationalError, connections
@@ -67,6 +68,7 @@ def test_it_says_more_at_verbosity_2_and_the_timings_at_3() -> None:
     add_entries(3)
     _, out, _ = call(verbosity=2, batch_size=2)
     assert "Batches: 2\n" in out
+    assert "Order: entries index, sessions index\n" in out
     assert "Expired before: " in out
     assert "longest batch" not in out
     _, out, _ = call(verbosity=3)
@@ -87,6 +89,8 @@ def test_its_json_has_stable_keys() -> None:
         "runs_removed",
         "batches",
         "longest_batch",
+        "entries_order",
+        "sessions_order",
         "seconds",
         "started_at",
         "cutoff",
@@ -132,10 +136,14 @@ def test_a_dry_run_answers_json() -> None:
         "cutoff",
         "entries",
         "entries_expired",
+        "entries_expired_at_least",
         "sessions_expired",
+        "sessions_expired_at_least",
         "oldest_expired",
         "entries_kept",
+        "entries_kept_at_least",
         "sessions_kept",
+        "sessions_kept_at_least",
     ]
     assert answer["entries"] == [{"scope": "session", "reason": "logout", "count": 2}]
 
@@ -181,6 +189,7 @@ def test_a_check_answers_json() -> None:
         "next_due",
         "overdue",
         "backlog",
+        "backlog_at_least",
         "oldest_expired",
         "clock_difference",
         "crontab",
@@ -274,7 +283,13 @@ def test_if_due_does_nothing_after_a_recent_success() -> None:
 
 def test_another_run_at_work_is_no_failure() -> None:
     add_run(ago=timedelta(0), outcome="running", slot=1)
-    assert call() == (0, "Another cleanup is running: nothing done.\n", "")
+    CleanupRun.objects.update(started_at="2026-11-23T19:07:03Z", host="web2")
+    said = "Another cleanup is running: nothing done.\n"
+    place = "It began 2026-11-23 19:07:03 UTC on web2.\n"
+    assert call() == (0, said + place, "")
+    with patch.object(cleanup, "at_work", side_effect=OperationalError("gone")):
+        assert call() == (0, said, "")
+    assert call(verbosity=0) == (0, "", "")
     assert json.loads(call(format="json")[1])["skipped"] == "running elsewhere"
 
 
@@ -291,13 +306,13 @@ def test_a_failure_exits_with_1_and_says_why() -> None:
 
 def test_time_that_is_over_exits_with_3_when_rows_are_left() -> None:
     add_entries(1)
-    code, _, err = call(max_seconds=0)
+    code, _, err = call(max_seconds=1e-9)
     assert code == 3
     assert err == "Stopped early (out of time): rows are left, and the next run continues."
 
 
 def test_time_that_is_over_exits_with_0_when_nothing_is_left() -> None:
-    assert call(max_seconds=0)[0] == 0
+    assert call(max_seconds=1e-9)[0] == 0
 
 
 @pytest.fixture
@@ -385,6 +400,7 @@ def test_it_works_in_a_thread_where_signals_are_nobodys_business() -> None:
         ({"pause": -1}, "--pause must be a number from 0 to 3,600, not '-1'."),
         ({"pause": "nan"}, "--pause must be a number"),
         ({"max_seconds": "soon"}, "--max-seconds must be a number"),
+        ({"max_seconds": 0}, "--max-seconds must be a number above 0, at most 31,536,000, not '0'"),
         ({"database": "nowhere"}, "There is no database 'nowhere' in DATABASES, only: default."),
     ],
     ids=lambda value: str(value)[:30],
@@ -451,6 +467,7 @@ def test_the_bar_is_not_shown_where_it_would_be_in_the_way(
 # As a process
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
 def test_a_process_removes_and_exits_with_0() -> None:
     add_entries(2)
@@ -568,6 +585,7 @@ def test_a_process_that_is_killed_keeps_what_it_did_and_is_taken_over(resting: A
     ]
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
 def test_a_process_on_a_terminal_shows_the_bar_there_and_the_result_on_standard_output() -> None:
     add_entries(5)

@@ -36,7 +36,7 @@ pytestmark = [
 ]
 
 PROCESSES = 8
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "20"))
+ROUNDS = max(20, int(os.environ.get("RACE_ROUNDS", "0")))
 
 only_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="a fault of SQLite's file")
 only_postgresql = pytest.mark.skipif(

@@ -1,4 +1,8 @@
+import importlib.util
+import sys
+import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,3 +31,28 @@ def test_the_database_clock_is_utc_and_near_ours() -> None:
             cursor.execute("SET time_zone = '+05:00'")
     difference = clock.database_now("default") - clock.now()
     assert abs(difference) < timedelta(minutes=1)
+
+
+@pytest.mark.any_database
+@pytest.mark.parametrize(
+    ("platform", "has_boottime", "expected"),
+    [
+        ("linux", True, partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", 7))),
+        ("darwin", False, partial(time.clock_gettime, time.CLOCK_MONOTONIC)),
+        ("win32", False, partial(time.monotonic)),
+    ],
+)
+def test_a_suspended_machine_ages_on_each_platform(
+    platform: str, has_boottime: bool, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    if has_boottime:
+        monkeypatch.setattr(time, "CLOCK_BOOTTIME", 7, raising=False)
+    else:
+        monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)
+    spec = importlib.util.spec_from_file_location("tokens.clock_elsewhere", clock.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    there = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(there)
+    assert (there.elapsed.func, there.elapsed.args) == (expected.func, expected.args)

@@ -20,6 +20,7 @@ from django.dispatch import Signal
 
 from project.settings import BASE_DIR
 from tokens import checks, signals, urls
+from tokens.api import views
 from tokens.conf import Conf
 
 pytestmark = pytest.mark.any_database
@@ -114,6 +115,18 @@ def test_every_command_and_each_of_its_options_is_documented(name: str) -> None:
 def test_every_endpoint_is_documented(pattern: object) -> None:
     row = f"`{pattern.pattern}` | `{pattern.name}` |"  # type: ignore[attr-defined]
     assert row in section("## Endpoints")
+
+
+PUBLIC_VIEWS = [
+    name
+    for name, value in vars(views).items()
+    if isinstance(value, type) and issubclass(value, views.TokenView)
+]
+
+
+@pytest.mark.parametrize("name", PUBLIC_VIEWS)
+def test_every_view_is_documented(name: str) -> None:
+    assert f"`{name}`" in section("### Views")
 
 
 @pytest.mark.parametrize(

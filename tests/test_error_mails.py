@@ -4,10 +4,12 @@ import json
 import logging.config
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import FrameType
 from typing import Any
 from urllib.parse import urlencode
 
+import django
 import pytest
 from django.contrib.auth.models import AbstractUser
 from django.core import mail
@@ -15,6 +17,7 @@ from django.core.signals import got_request_exception
 from django.db import DatabaseError
 from django.test import RequestFactory
 from django.utils.log import DEFAULT_LOGGING, AdminEmailHandler
+from django.views import debug
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 from jwt.api_jws import PyJWS
 from rest_framework.renderers import JSONRenderer
@@ -25,25 +28,39 @@ from rest_framework_simplejwt import serializers as simplejwts
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.settings import api_settings
 
+from project.views import MeView
 from tokens import blacklist, sessions
-from tokens.api import serializers
+from tokens.api import cookies, serializers
 from tokens.api.authentication import JWTAuthentication, JWTStatelessUserAuthentication
-from tokens.claims import Claims
+from tokens.claims import Claims, _known
 from tokens.jwt import AccessToken, AnyToken, RefreshToken, SlidingToken
 
 from .conftest import Login, bearer
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.any_database,
+    pytest.mark.slow,
+]
 
 SECRET = "my-secret-password-0451"
+
+
+page_template = lru_cache(debug.DEBUG_ENGINE.from_string)
 
 
 @pytest.fixture(autouse=True)
 def mails(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Log and mail as a project without LOGGING does, with pages of HTML in the mails."""
-    settings.DEBUG, settings.ADMINS = False, [("ops", "ops@example.com")]
+    address = "ops@example.com"
+    settings.DEBUG = False
+    settings.ADMINS = [address] if django.VERSION >= (6, 0) else [("ops", address)]
     logging.config.dictConfig(DEFAULT_LOGGING)
     handler = AdminEmailHandler(include_html=True)
+    # It mails the text that the default one does, and to write that takes most of the time.
+    logging.getLogger("django").handlers.clear()
+    # For the same reason, read the templates of the pages once.
+    monkeypatch.setattr(debug.DEBUG_ENGINE, "from_string", page_template)
     for name in ("django", "tokens"):  # a project may have the app's own records mailed, too
         logging.getLogger(name).addHandler(handler)
     yield
@@ -150,6 +167,7 @@ def plant(
 
     for owner, name in places:
         monkeypatch.setattr(owner, name, fail)
+    _known.clear()  # claims that were read before would not come by
 
 
 DATABASE = [
@@ -165,6 +183,7 @@ DATABASE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WITH_FIELDS)
 @pytest.mark.parametrize("path", PUBLIC)
 def test_an_outage_mails_no_secret(
@@ -178,6 +197,7 @@ def test_an_outage_mails_no_secret(
     assert mailed().count("does not answer") >= 1  # ours, with frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), SIGNED_IN)
 def test_an_outage_mails_no_header(
     ada: Login, secrets: Secrets, monkeypatch: pytest.MonkeyPatch, method: str, path: str
@@ -211,9 +231,8 @@ BUGS: dict[str, list[tuple[Any, str]]] = {
 
 
 def report(raised: list[tuple[Any, Any]]) -> str:
-    """Return what every way to report the error has to say."""
+    """Return what every way to report the error has to say, but the page: the mails have it."""
     request, info = raised[-1]
-    pages = ExceptionReporter(request, *info)
     plain, shown = SafeExceptionReporterFilter(), []
     trace = info[2]
     while trace is not None:
@@ -221,9 +240,8 @@ def report(raised: list[tuple[Any, Any]]) -> str:
             shown.append(dict(plain.get_traceback_frame_variables(request, trace.tb_frame)))
         trace = trace.tb_next
     values = plain.get_post_parameters(request).values()
-    return "\n".join(
-        map(str, (pages.get_traceback_html(), pages.get_traceback_text(), shown, list(values)))
-    )
+    text = ExceptionReporter(request, *info).get_traceback_text()
+    return "\n".join(map(str, (text, shown, list(values))))
 
 
 def below_the_view(frame: FrameType | None) -> bool:
@@ -235,7 +253,6 @@ def below_the_view(frame: FrameType | None) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.any_database
 @pytest.mark.parametrize("bug", BUGS)
 @pytest.mark.parametrize("kind", WITH_FIELDS)
 @pytest.mark.parametrize("path", PUBLIC)
@@ -264,6 +281,7 @@ def test_a_bug_of_ours_shows_no_secret(
     secrets.assert_not_in(report(raised))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), SIGNED_IN)
 @pytest.mark.parametrize("bug", ["the keys", "the claims", "the sessions"])
 def test_a_bug_behind_the_header_shows_no_secret(
@@ -321,6 +339,26 @@ def test_a_projects_own_view_shows_no_token_of_our_authentication(
     plant(monkeypatch, error, *BUGS[bug])
     assert ada.me().status_code in (500, 503)
     secrets.assert_not_in(mailed())
+
+
+@pytest.mark.parametrize("is_secure", [True, False])
+@pytest.mark.parametrize("bug", ["the keys", "the claims", "the sessions", "the view"])
+def test_a_projects_own_view_shows_no_cookie_of_ours(
+    ada: Login,
+    secrets: Secrets,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    bug: str,
+    is_secure: bool,
+) -> None:
+    settings.TOKENS_COOKIES = ("refresh", "access")
+    settings.TOKENS_COOKIE_SECURE = is_secure
+    ada.api.cookies[cookies.name("access")] = ada.access
+    ada.api.cookies[cookies.name("refresh")] = ada.refresh_token
+    plant(monkeypatch, RuntimeError, *BUGS.get(bug, [(MeView, "get")]))
+    assert ada.api.get("/api/me/").status_code == 500
+    secrets.assert_not_in(mailed())
+    assert cookies.name("access") in mailed()  # with stars
 
 
 @pytest.mark.parametrize("authentication", [JWTAuthentication, JWTStatelessUserAuthentication])
@@ -396,7 +434,6 @@ def test_our_serializers_mark_the_request_and_their_frames_in_views_of_others(
 
 
 @pytest.mark.slow
-@pytest.mark.any_database
 @pytest.mark.urls("tests.simplejwt_urls")
 @pytest.mark.parametrize("kind", WITH_FIELDS)
 @pytest.mark.parametrize("error", [RuntimeError, DatabaseError])

@@ -141,7 +141,7 @@ def test_a_failed_run_is_said_by_the_log_alone_and_the_next_goes_on(
 
 def test_time_that_is_over_is_one_line_and_the_next_run_goes_on(call: Any) -> None:
     add_entries(1)
-    code, out, err = call(max_seconds=0)
+    code, out, err = call(max_seconds=1e-9)
     assert (code, out) == (0, "Removed nothing.\n")
     assert err == (
         f"{STARTED}Stopped early (out of time): rows are left, and the next run continues.\n"
@@ -222,6 +222,7 @@ def test_a_process_runs_again_and_again_and_ends_with_0() -> None:
     assert not CleanupRun.objects.exclude(slot=None).exists()
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
 def test_a_process_that_is_interrupted_in_a_run_ends_with_3() -> None:
     add_entries(6)
@@ -284,6 +285,7 @@ def test_a_process_waits_for_a_database_that_is_not_there_yet(tmp_path: Path) ->
     assert child.returncode == 0
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
 def test_a_process_that_was_killed_in_a_run_is_taken_over() -> None:
     add_entries(6)
@@ -302,6 +304,7 @@ def test_a_process_that_was_killed_in_a_run_is_taken_over() -> None:
     assert CleanupRun.objects.earliest("pk").outcome == "abandoned"
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
 def test_a_process_whose_output_nobody_reads_any_more_ends_with_one_line() -> None:
     add_entries(1)

@@ -14,13 +14,12 @@ from rest_framework.test import APIClient
 from rest_framework_simplejwt import state
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
-from uuid6 import uuid7
 
 from tokens import cleanup, clock, sessions
 from tokens.api.authentication import JWTStatelessUserAuthentication
 from tokens.conf import simplejwt
 from tokens.jwt import AccessToken, RefreshToken, SlidingToken
-from tokens.keys import new_sid
+from tokens.keys import new_sid, uuid7
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import DAY, HOUR, MINUTE, SECOND, Login, bearer
@@ -77,6 +76,7 @@ def change_password(user: AbstractUser) -> None:
 ENDS: dict[str, Callable[[AbstractUser, str], Any]] = {
     "logout/all/": lambda _user, access: APIClient().post("/api/logout/all/", **bearer(access)),
     "end_all": lambda user, _access: sessions.end_all(user),
+    "end_for": lambda user, _access: sessions.end_for(User.objects.filter(pk=user.pk)),
     "a new password": lambda user, _access: change_password(user),
     "deactivation": lambda user, _access: deactivate(user),
     "deletion": lambda user, _access: user.delete(),

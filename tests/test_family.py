@@ -8,7 +8,7 @@ import pytest
 
 from project.settings import BASE_DIR
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 def test_it_does_not_matter_which_relative_of_the_user_is_saved_or_deleted() -> None:

@@ -17,7 +17,8 @@ from django.conf import settings
 settings.configure(
     SECRET_KEY="x" * 50,
     INSTALLED_APPS=[
-        "django.contrib.auth", "django.contrib.contenttypes", "drf_spectacular", "tokens"
+        "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes",
+        "drf_spectacular", "tokens",
     ],
     REST_FRAMEWORK={
         "DEFAULT_AUTHENTICATION_CLASSES": ["tokens.api.authentication.JWTAuthentication"],
@@ -100,3 +101,18 @@ from django.core.management import call_command
 call_command("check")
 """
     run(code)
+
+
+def test_templates_work_in_a_project_without_the_admin() -> None:
+    """Django imports the template tags of all installed apps for the first template."""
+    without = BARE.replace('"django.contrib.admin", ', "")
+    assert without != BARE
+    run(
+        f"{without}\n"
+        "from django.template import Context, Engine\n"
+        "from django.template.backends.django import DjangoTemplates\n"
+        "options = {'NAME': 'x', 'DIRS': [], 'APP_DIRS': True, 'OPTIONS': {}}\n"
+        "found = DjangoTemplates(options).from_string('{% load tokens_admin %}fine').render()\n"
+        "assert found == 'fine', found\n"
+        "assert 'tokens.admin' not in sys.modules\n"
+    )

@@ -1,14 +1,27 @@
+import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from types import ModuleType
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AbstractUser
+from rest_framework_simplejwt import state
+from rest_framework_simplejwt import tokens as base
+from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.tokens import RefreshToken as PlainRefreshToken
 
 from tokens.conf import simplejwt
-from tokens.jwt import AccessToken, AnyToken, RefreshToken, SlidingToken, claims_for_logout
+from tokens.jwt import (
+    AccessToken,
+    AnyToken,
+    RefreshToken,
+    SlidingToken,
+    claims_for_logout,
+    revocable,
+)
 from tokens.models import BlacklistEntry, TokenSession
 
 from .forge import USER_ID, sign, signed
@@ -200,3 +213,100 @@ def test_any_token_is_judged_by_the_rule_for_its_type(user: AbstractUser) -> Non
     assert AnyToken(access)
     with pytest.raises(TokenError):
         AnyToken(str(refresh))
+
+
+def test_a_token_that_was_not_made_from_text_is_asked_about(user: AbstractUser) -> None:
+    token = RefreshToken.for_user(user)
+    token.verify()
+    token.blacklist()
+    with pytest.raises(TokenError, match="Token is blacklisted"):
+        token.verify()
+
+
+def test_the_backend_of_simplejwt_is_looked_up_for_each_token(
+    user: AbstractUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = str(AccessToken.for_user(user))
+    asked = []
+
+    class Recording(TokenBackend):
+        def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:  # noqa: FBT002
+            asked.append(token)
+            return super().decode(token, verify)
+
+    now = state.token_backend
+    monkeypatch.setattr(state, "token_backend", Recording(now.algorithm, now.signing_key))
+    AccessToken(raw)
+    assert asked == [raw]
+
+
+class OwnBackend(AccessToken):
+    _token_backend = TokenBackend("HS256", "the key of one class, long enough for every hash of it")
+
+
+class OwnWay(AccessToken):
+    @property
+    def token_backend(self) -> Any:
+        return OwnBackend._token_backend
+
+
+@pytest.mark.parametrize("kind", [OwnBackend, OwnWay])
+def test_a_class_may_have_a_backend_of_its_own(kind: Any, user: AbstractUser) -> None:
+    raw = str(kind.for_user(user))
+    assert kind(raw)
+    with pytest.raises(TokenError):
+        AccessToken(raw)
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+@pytest.mark.parametrize("leeway", [None, 0, 30, -30, timedelta(seconds=30)], ids=str)
+@pytest.mark.parametrize("seconds", [-3600, -31, -29, 0, 29, 31, 3600, -29.5, "soon", None])
+def test_an_end_has_passed_when_simplejwt_says_so(
+    seconds: Any, leeway: Any, use_tz: bool, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.USE_TZ = use_tz
+    monkeypatch.setattr(state.token_backend, "leeway", leeway)
+    token = AccessToken()
+    now = int(time.time())
+    token.payload["exp"] = now + seconds if isinstance(seconds, int | float) else seconds
+
+    def answer(check: Any) -> str:
+        try:
+            check(token)
+        except (TokenError, TypeError) as error:
+            return f"{type(error).__name__}: {error}"
+        return "fine"
+
+    assert answer(AccessToken.check_exp) == answer(base.Token.check_exp)
+    del token.payload["exp"]
+    assert answer(AccessToken.check_exp) == answer(base.Token.check_exp)
+
+
+def test_a_class_that_judges_the_end_itself_is_asked(user: AbstractUser) -> None:
+    asked = []
+
+    class Never(AccessToken):
+        def check_exp(self, claim: str = "exp", current_time: Any = None) -> None:
+            asked.append(claim)
+            raise TokenError("never")
+
+    with pytest.raises(TokenError, match="never"):
+        Never(str(AccessToken.for_user(user)))
+    assert asked == ["exp"]
+
+
+def test_a_module_that_another_thread_is_importing_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in the first requests of a process with threads."""
+    text = str(AccessToken())
+    waited: list[str] = []
+
+    def import_module(name: str) -> Any:
+        waited.append(name)
+        return state
+
+    monkeypatch.setitem(sys.modules, state.__name__, ModuleType(state.__name__))
+    monkeypatch.setattr(revocable, "import_module", import_module)
+    assert AccessToken(text).payload
+    assert set(waited) == {state.__name__}

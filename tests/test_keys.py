@@ -1,11 +1,13 @@
+import sys
 import uuid
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from uuid6 import uuid7
 
-from tokens.keys import fingerprint, fingerprints_of, is_sid, key_for, new_sid, session_uuid
+from tokens import keys
+from tokens.keys import fingerprint, fingerprints_of, is_sid, key_for, new_sid, session_uuid, uuid7
 
 UUID4 = "3f2b8c1e-9a4d-4e6f-8b7c-1d2e3f4a5b6c"
 UUID7 = "019aa5c1-7b2e-7c4d-8f10-2233445566ff"
@@ -21,7 +23,25 @@ def test_a_new_sid_is_a_canonical_uuid7() -> None:
 
 def test_sids_are_ordered_by_time_and_never_repeat() -> None:
     sids = [new_sid() for _ in range(1000)]
-    assert sids == sorted(set(sids))
+    assert len(set(sids)) == 1000
+    assert sids == sorted(sids, key=lambda sid: sid[:13])  # its milliseconds
+
+
+@pytest.mark.parametrize("tails", [range(0, 4000, 4), [0, 4, (1 << 32) - 1]])
+def test_sids_differ_if_another_thread_or_process_counts_the_same(
+    tails: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = uuid.UUID(UUID7).int >> 32 << 32
+    numbers = [uuid.UUID(int=first | tail) for tail in tails]
+    monkeypatch.setattr(keys, "uuid7", iter(numbers).__next__)
+    sids = {new_sid() for _ in tails}
+    assert len(sids) == len(tails)
+    assert all(is_sid(sid) for sid in sids)
+    assert {sid[:14] for sid in sids} == {UUID7[:14]}
+
+
+def test_uuid7_is_pythons_own_where_there_is_one() -> None:
+    assert uuid7.__module__ == ("uuid" if sys.version_info >= (3, 14) else "uuid6")
 
 
 @pytest.mark.parametrize(

@@ -69,11 +69,12 @@ def refused(*tokens: Any) -> bool:
 def test_logins_end_and_are_counted(shaped: AbstractUser, capsys: Any) -> None:
     for end in (
         lambda: sessions.end_all(shaped),
+        lambda: sessions.end_for([shaped.pk]),
         lambda: mass_logout.end_everybody(reason="command"),
         lambda: call_command("revoke_tokens", user=f"id:{shaped.pk}", interactive=False),
     ):
         tokens = RefreshToken.for_user(shaped).claims, AccessToken.for_user(shaped).claims
-        assert mass_logout.count("default") == mass_logout.Ended(sessions=1, users=1)
+        assert mass_logout.count("default", seconds=60) == mass_logout.Ended(sessions=1, users=1)
         end()
         assert refused(*tokens)
 
@@ -132,6 +133,7 @@ LOCKS: dict[str, Callable[[AbstractUser], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hold", LOCKS.values(), ids=LOCKS)
 def test_whoever_locks_a_user_waits_for_those_who_did(
     hold: Callable[[AbstractUser], object], user: AbstractUser, monkeypatch: Any

@@ -122,7 +122,7 @@ def test_a_scrape_costs_the_same_however_many_runs_there_are(statements: Callabl
     few = cost()
     for _ in range(30):
         add_run(ago=DAY, outcome="failed")
-    assert cost() == few == 7
+    assert cost() == few == 5
 
 
 # Being registered, and a database that is away
@@ -255,7 +255,7 @@ def test_the_command_writes_the_file_after_a_run_that_failed(
 
 def test_the_command_writes_the_file_after_a_run_that_stopped_early(path: Any) -> None:
     add_entries(1)
-    code, _, shown = call(path, max_seconds=0)
+    code, _, shown = call(path, max_seconds=1e-9)
     assert (code, outcomes(shown)) == (3, ["partial"])
 
 
@@ -312,9 +312,8 @@ def test_a_command_that_goes_on_does_so_without_the_file(
     monkeypatch.setattr(periodic.Periodic, "_sleep", sleep)
     monkeypatch.setattr(metrics, "write_to_textfile", _disk_full)
     code, said, _ = call(path, every="1h")
-    assert len(waited) == 2
-    assert (code, said[-23:]) == (1, "No space left on device")
-    assert capsys.readouterr().err.count("No space left on device") == 2
+    assert (code, said, len(waited)) == (0, "", 2)
+    assert capsys.readouterr().err.count("No space left on device") == 3  # and in the end
 
 
 @pytest.mark.parametrize(
@@ -349,16 +348,14 @@ def test_without_prometheus_client_it_exits_with_2_and_nothing_is_done(
     assert BlacklistEntry.objects.exists()
 
 
-def test_a_file_that_can_not_be_written_in_the_end_exits_with_1(
-    path: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_can_not_be_written_in_the_end_is_told_and_fails_nothing(
+    path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_entries(1)
     monkeypatch.setattr(metrics, "write_to_textfile", _disk_full)
-    code, said, _ = call(path)
-    assert (code, said) == (
-        1,
-        f"The metrics could not be written to {path}: No space left on device",
-    )
+    assert call(path) == (0, "", None)
+    said = f"The metrics could not be written to {path}: No space left on device\n"
+    assert capsys.readouterr().err == said
     assert not BlacklistEntry.objects.exists()
 
 
@@ -367,7 +364,7 @@ def test_a_file_that_can_not_be_written_does_not_hide_why_the_run_stopped(
 ) -> None:
     add_entries(1)
     monkeypatch.setattr(metrics, "write_to_textfile", _disk_full)
-    code, said, _ = call(path, max_seconds=0)
+    code, said, _ = call(path, max_seconds=1e-9)
     assert (code, said[:13]) == (3, "Stopped early")
     assert "No space left on device" in capsys.readouterr().err
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractUser
 from django.db.models import Count, Field
@@ -14,16 +16,18 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework_simplejwt import tokens as simplejwt
-from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
 from rest_framework_simplejwt.settings import api_settings
 
 from tokens import sessions, users
 from tokens.api.authentication import JWTAuthentication, JWTStatelessUserAuthentication
+from tokens.api.serializers import TokenRefreshSlidingSerializer
 from tokens.jwt import AccessToken, AnyToken, RefreshToken, SlidingToken
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import PASSWORD, SECOND, Login, bearer
 from .forge import USER_ID
+from .services import Machine, Service
 from .test_authentication import authenticate
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,21 +45,38 @@ def takes(kind: Any, text: str) -> int:
     return 200
 
 
+def lets_in(text: str) -> int:
+    try:
+        async_to_sync(JWTAuthentication().aauthenticate_token)(text)
+    except APIException as error:
+        return error.status_code
+    return 200
+
+
 def post(path: str, **body: str) -> int:
     return int(APIClient().post(f"/api/token/{path}/", body).status_code)
+
+
+def introspected(text: str) -> int:
+    return 200 if Service(Machine()).active(text) else 401
 
 
 ACCESS: dict[str, Callable[[str], int]] = {
     "request": lambda text: APIClient().get("/api/me/", **bearer(text)).status_code,
     "sessions/": lambda text: APIClient().get("/api/sessions/", **bearer(text)).status_code,
     "verify/": lambda text: post("verify", token=text),
+    "introspect/": introspected,
     "AccessToken": lambda text: takes(AccessToken, text),
     "AnyToken": lambda text: takes(AnyToken, text),
+    "averify": lambda text: takes(async_to_sync(AccessToken.averify), text),
+    "aauthenticate": lambda text: lets_in(text),
 }
 REFRESH: dict[str, Callable[[str], int]] = {
     "verify/": lambda text: post("verify", token=text),
+    "introspect/": introspected,
     "RefreshToken": lambda text: takes(RefreshToken, text),
     "AnyToken": lambda text: takes(AnyToken, text),
+    "averify": lambda text: takes(async_to_sync(RefreshToken.averify), text),
     "refresh/": lambda text: post("refresh", refresh=text),
 }
 
@@ -281,6 +302,35 @@ def test_a_sliding_token_of_another_password_is_not_extended(
     assert takes(SlidingToken, str(token)) == 200
     User.objects.filter(pk=user.pk).update(password="md5$x$y")
     assert takes(SlidingToken, str(token)) == 401
+
+
+@pytest.mark.parametrize("seconds", [0, 60], ids=["strict", "cached"])
+@pytest.mark.parametrize(
+    "change", [{"password": "md5$x$y"}, {"is_active": False}, None], ids=["password", "no", "gone"]
+)
+def test_a_sliding_token_is_extended_only_for_a_user_who_may_use_it(
+    user: AbstractUser,
+    check_revoke_token: Callable[[bool], None],
+    settings: Any,
+    statements: Callable[[], Any],
+    seconds: int,
+    change: dict[str, Any] | None,
+) -> None:
+    """Nor does a change that no signal tells of leave an entry."""
+    settings.TOKENS_CHECK_MAX_AGE = timedelta(seconds=seconds)
+    check_revoke_token(True)
+    token = str(SlidingToken.for_user(user))
+    extended = TokenRefreshSlidingSerializer(data={"token": token})
+    with statements() as ran:
+        assert extended.is_valid()
+    assert len(ran) == 1
+    rows = User.objects.filter(pk=user.pk)
+    if change is None:
+        rows._raw_delete(rows.db)
+    else:
+        rows.update(**change)
+    with pytest.raises((TokenError, AuthenticationFailed)):
+        TokenRefreshSlidingSerializer(data={"token": token}).is_valid()
 
 
 def guest() -> RefreshToken:

@@ -1,7 +1,8 @@
 """Everything that people do to tokens, in any order, beside an oracle that knows what must follow.
 
-ORACLE_RUNS=10000 for the full treatment. The oracle is in ``oracle``, the state machine in
-``oracle_machine`` and ``oracle_rules``. Two sequences that it found are below, in words.
+ORACLE_RUNS=10000 for the full treatment; .ci/run has a number of its own. The oracle is in
+``oracle``, the state machine in ``oracle_machine`` and ``oracle_rules``. Two sequences that it
+found are below, in words.
 """
 
 import logging
@@ -24,7 +25,7 @@ from .oracle_rules import EveryRule, biased
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quiet")]
 
-RUNS = int(os.environ.get("ORACLE_RUNS", "200" if connection.vendor == "sqlite" else "40"))
+RUNS = int(os.environ.get("ORACLE_RUNS", "100" if connection.vendor == "sqlite" else "24"))
 STEPS = 25
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import Phase
 
-from tokens import blacklist, claims, entries, keys, snapshot
+from tokens import blacklist, claims, entries, keys, sessions, snapshot
 from tokens.cleanup import work
 from tokens.conf import Conf
 from tokens.models import BlacklistEntry
 from tokens.querysets import SessionQuerySet
+from tokens.snapshot import DatabaseSnapshot
+from tokens.snapshot.snapshot import Snapshot
 
 from .oracle import HOUR, SECOND
 from .oracle_rules import biased
@@ -29,11 +31,15 @@ def the_cleanup_is_early(plant: pytest.MonkeyPatch) -> None:
 
 
 def the_row_of_a_session_goes_with_its_refresh_token(plant: pytest.MonkeyPatch) -> None:
-    plant.setattr(SessionQuerySet, "end_before", lambda _rows, cutoff: cutoff)
+    plant.setattr(SessionQuerySet, "kept_for", lambda _rows: timedelta(0))
 
 
 def the_entry_of_a_user_is_lost(plant: pytest.MonkeyPatch) -> None:
     plant.setattr(blacklist, "revoke_user", lambda *_args, **_more: None)
+
+
+def the_entries_of_many_users_are_lost(plant: pytest.MonkeyPatch) -> None:
+    plant.setattr(blacklist, "revoke_users", lambda *_args, **_more: None)
 
 
 def the_entry_of_a_user_ends_early(plant: pytest.MonkeyPatch) -> None:
@@ -51,6 +57,19 @@ def the_grace_period_never_ends(plant: pytest.MonkeyPatch) -> None:
 
 def a_process_forgets_its_own_revocations(plant: pytest.MonkeyPatch) -> None:
     plant.setattr(snapshot, "note", lambda _fingerprints, **_more: None)
+
+
+def an_event_loop_reads_what_was_put_aside(plant: pytest.MonkeyPatch) -> None:
+    """Its own revocations are missing in what it reads."""
+    real = Snapshot.of
+
+    def at_once(self: DatabaseSnapshot, told: Any, _max_age: float) -> bool | None:
+        last = self.current.last
+        if last is None or told.sid is None or told.needs_session:
+            return None
+        return real(last, {}, slack=self.limits.slack()).refuses(told)
+
+    plant.setattr(DatabaseSnapshot, "refuses_at_once", at_once)
 
 
 def every_session_id_counts_as_ours(plant: pytest.MonkeyPatch) -> None:
@@ -78,21 +97,41 @@ def no_token_lives_too_long(plant: pytest.MonkeyPatch) -> None:
     plant.setattr(Conf, "TOKENS_LONGEST_LIFETIME", None)
 
 
+def a_login_goes_on_for_ever(plant: pytest.MonkeyPatch) -> None:
+    plant.setattr(Conf, "TOKENS_SESSION_MAX_AGE", None)
+
+
+def a_login_is_remembered_until_its_first_refresh(plant: pytest.MonkeyPatch) -> None:
+    plant.setattr(sessions, "lifetime_given", lambda _lives, _default: None)
+
+
+# What these faults have nothing to do with; all of it takes longer to find them.
+PLAIN = {
+    "leeway": 0,
+    "limit": None,
+    "max_age": 0,
+    "check_password": False,
+    "patched": False,
+    "session_limit": None,
+}
+
 # Each fault, and the machine that shows it: its rules, to be fast, and settings that are fixed.
 FAULTS: dict[Plant, tuple[tuple[str, ...], dict[str, Any]]] = {
     the_cleanup_is_early: (("log_in", "log_out", "refresh", *TIME), {"margin": 0}),
     the_row_of_a_session_goes_with_its_refresh_token: (
         ("log_in", "log_out_everywhere_over_http", "change_user", *TIME),
-        {"rotate": False, "refresh": 5 * SECOND, "access": HOUR, "margin": 0},
+        PLAIN | {"rotate": False, "refresh": 5 * SECOND, "access": HOUR, "margin": 0},
     ),
     the_entry_of_a_user_is_lost: ((), {}),
+    the_entries_of_many_users_are_lost: (("make_by_simplejwt", "end_for_some"), PLAIN),
     the_entry_of_a_user_ends_early: (
         ("make_by_simplejwt", "revoke_many", *TIME),
-        {"margin": 0},
+        PLAIN | {"margin": 0},
     ),
     the_entry_of_a_session_is_lost: ((), {}),
-    the_grace_period_never_ends: (("log_in", "refresh", *TIME), {"rotate": True}),
+    the_grace_period_never_ends: (("log_in", "refresh", *TIME), PLAIN | {"rotate": True}),
     a_process_forgets_its_own_revocations: ((), {"max_age": SECOND}),
+    an_event_loop_reads_what_was_put_aside: ((), {"max_age": SECOND}),
     every_session_id_counts_as_ours: ((), {}),
     a_token_without_a_session_is_used_twice: (
         ("make_by_simplejwt", "refresh"),
@@ -100,11 +139,20 @@ FAULTS: dict[Plant, tuple[tuple[str, ...], dict[str, Any]]] = {
     ),
     a_tie_is_accepted: (("make_by_simplejwt", "revoke_many", *TIME), {}),
     no_token_lives_too_long: ((), {}),
+    a_login_goes_on_for_ever: (
+        ("log_in", "refresh", *TIME),
+        PLAIN | {"session_limit": 120 * SECOND, "refresh": HOUR},
+    ),
+    a_login_is_remembered_until_its_first_refresh: (
+        ("log_in_and_be_remembered", "refresh"),
+        PLAIN | {"rotate": True},
+    ),
 }
 
 
 @pytest.mark.any_database
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_planted_fault_is_found(fault: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     rules, settings = FAULTS[fault]

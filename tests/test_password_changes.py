@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
@@ -26,15 +26,12 @@ from tokens.jwt import AccessToken, RefreshToken
 from tokens.keys import new_sid
 from tokens.models import BlacklistEntry, TokenSession
 
-from .conftest import PASSWORD, Login, alive, bearer, dead
+from .conftest import PASSWORD, Login, alive, bearer, better_hasher, dead
 from .snippets import HOWTO, snippet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 User: Any = get_user_model()
-
-PBKDF2 = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
-MD5 = "django.contrib.auth.hashers.MD5PasswordHasher"
 
 Change = Callable[[Any], object]
 Statements = Callable[[], AbstractContextManager[list[str]]]
@@ -42,14 +39,6 @@ Statements = Callable[[], AbstractContextManager[list[str]]]
 
 def fresh(user: Any) -> Any:
     return User._base_manager.get(pk=user.pk)
-
-
-@contextmanager
-def better_hasher(settings: Any) -> Any:
-    """What a new release of Django does: each login makes a better hash."""
-    settings.PASSWORD_HASHERS = [PBKDF2, MD5]
-    with patch(f"{PBKDF2}.iterations", 100):
-        yield
 
 
 def run(waiting: Coroutine[Any, Any, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Many clients at once. A few rounds by default; RACE_ROUNDS=1000 for the full treatment."""
+"""Many clients at once. Two rounds by default; RACE_ROUNDS=1000 for the full treatment."""
 
 import multiprocessing
 import os
@@ -33,7 +33,7 @@ pytestmark = [
 
 User: Any = get_user_model()
 
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "2"))
 THREADS = [8, 20, 100] if ROUNDS >= 100 else [8, 20]
 
 # A database server lets so many in; the other threads wait at the door.

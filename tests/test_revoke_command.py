@@ -17,10 +17,10 @@ from django.db import OperationalError
 from django.utils.dateparse import parse_datetime
 from rest_framework_simplejwt.tokens import AccessToken as PlainAccessToken
 
-from tokens import clock, sessions
+from tokens import clock, mass_logout, sessions
 from tokens.jwt import AccessToken, RefreshToken
 from tokens.keys import new_sid
-from tokens.management import shell
+from tokens.management import revoking, shell
 from tokens.management.commands import revoke_tokens
 from tokens.models import BlacklistEntry, TokenSession
 
@@ -30,7 +30,7 @@ from .processes import command, environment, manage, manage_in_turn
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-KEYS = ["target", "subject", "dry_run", "sessions", "users", "refused_until"]
+KEYS = ["target", "subject", "dry_run", "sessions", "users", "refused_until", "exclude_staff"]
 LATER = "2100-01-31T12:00:00Z"
 
 call = partial(calling.call, "revoke_tokens")
@@ -89,6 +89,7 @@ def test_it_may_be_done_again(user: AbstractUser) -> None:
         "sessions": 0,
         "users": 1,
         "refused_until": None,
+        "exclude_staff": False,
     }
 
 
@@ -184,7 +185,7 @@ def test_an_interruption_is_answered_by_one_line(
     def interrupt(**options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(revoke_tokens, "end_everybody", interrupt)
+    monkeypatch.setattr(mass_logout, "end_everybody", interrupt)
     code, out, err = call(all_users=True, interactive=False)
     assert (code, out) == (1, "")
     assert err == "Interrupted. What was revoked stays revoked; run the command again for the rest."
@@ -250,7 +251,7 @@ def test_anything_but_yes_changes_nothing(user: AbstractUser, asked: Any, said: 
 def test_where_nobody_can_be_asked_it_refuses(
     user: AbstractUser, options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(revoke_tokens, "MANY", 1)
+    monkeypatch.setattr(revoking, "MANY", 1)
     monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
     logins = [Login(user), Login(user)]
     code, out, err = call(**options)
@@ -263,7 +264,7 @@ def test_where_nobody_can_be_asked_it_refuses(
 
 
 def test_it_asks_only_about_many(user: AbstractUser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revoke_tokens, "MANY", 2)
+    monkeypatch.setattr(revoking, "MANY", 2)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     Login(user), Login(user)
     assert call(user="ada")[0] == 0
@@ -275,7 +276,10 @@ def test_it_asks_only_about_many(user: AbstractUser, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({}, "Give exactly one of --user, --session, --jti and --all-users."),
+        (
+            {},
+            "Give exactly one of --user, --session, --jti, --group, --users-from and --all-users.",
+        ),
         ({"user": "ada", "all_users": True}, "Give exactly one of"),
         ({"user": "ada", "session": "019aa5c1-7b2e-7c4d-8f10-2233445566ff"}, "Give exactly one of"),
         ({"user": "nobody"}, "There is no user 'nobody'."),
@@ -323,7 +327,7 @@ def test_a_database_that_fails_is_answered_by_one_line(
         raise OperationalError("disk full\nDETAIL: much more")
 
     monkeypatch.setattr(sessions, "end_all", fail)
-    monkeypatch.setattr(revoke_tokens, "end_everybody", fail)
+    monkeypatch.setattr(mass_logout, "end_everybody", fail)
     code, out, err = call(**options)
     assert (code, out) == (1, "")
     assert err == (
@@ -346,7 +350,7 @@ def test_what_it_did_is_logged(user: AbstractUser, caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.INFO, "tokens"):
         call(session=claims.sid)
         call(user="ada", dry_run=True)
-    (record,) = caplog.records
+    (record,) = [one for one in caplog.records if vars(one)["event"] == "revoked_by_command"]
     assert record.levelno == logging.INFO
     assert record.getMessage() == (
         f"revoke_tokens ended 1 session(s) of 1 user(s): session {claims.sid!r}"
@@ -383,6 +387,7 @@ def test_the_process_exits_with_2_and_one_line() -> None:
     assert re.fullmatch(r"CommandError: Give exactly one of [^\n]+\n", done.stderr)
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
 def test_on_a_terminal_it_asks_and_goes_on() -> None:
     here, there = pty.openpty()

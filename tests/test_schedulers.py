@@ -226,6 +226,7 @@ def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste: Any) -> No
     assert "raised unexpected: OperationalError(" in bad.read_text()
 
 
+@pytest.mark.any_database
 def test_apscheduler_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     paste.settings()
     piece = soon("apscheduler", "import os", time="minute=7", instead='second="*"')
@@ -240,6 +241,7 @@ def test_apscheduler_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     assert good.read_text() == ""
 
 
+@pytest.mark.any_database
 def test_huey_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     paste.settings(
         'INSTALLED_APPS += ["huey.contrib.djhuey", "pasted"]',
@@ -257,6 +259,7 @@ def test_huey_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     assert "Unhandled" not in good.read_text()
 
 
+@pytest.mark.any_database
 def test_django_q2_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     paste.settings(
         'INSTALLED_APPS += ["django_q"]',

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
+from django.core.checks.registry import registry
 from django.core.management import call_command
 
 from tokens.checks import scheduling
@@ -16,13 +16,16 @@ from .processes import manage
 
 pytestmark = pytest.mark.any_database
 
+MODULE = scheduling.__name__
 TICK = "tokens.schedule.crontab.tick"
 CALL = "django.core.management.call_command"
 HOURLY = "7 * * * *"
 
 
 def ids(*, deploy: bool = True) -> list[str]:
-    found = run_checks(include_deployment_checks=deploy)
+    # Only these: those of others describe all endpoints each time.
+    checks = [check for check in registry.get_checks(deploy) if check.__module__ == MODULE]
+    found = [message for check in checks for message in check(app_configs=None, databases=None)]
     return [str(message.id) for message in found if str(message.id).startswith("tokens.W0")]
 
 

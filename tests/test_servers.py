@@ -35,6 +35,13 @@ SERVERS = {
 WORKERS = {"uvicorn": 3, "hypercorn": 2, "gunicorn": 2, "gunicorn's own": 2}
 
 
+def each_server(*, everywhere: str) -> Any:
+    """Try all servers on SQLite, and one on each other database: how they start is their own."""
+    others = [name for name in SERVERS if name != everywhere]
+    marked = [pytest.param(name, marks=pytest.mark.any_database) for name in others]
+    return pytest.mark.parametrize("name", [everywhere, *marked])
+
+
 class Server:
     def __init__(self, child: Any, port: Any, log: Any) -> None:
         self.child, self._log = child, log
@@ -101,7 +108,7 @@ def count(text: Any, log: Any) -> Any:
     return sum(text in line for line in log.splitlines())
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@each_server(everywhere="uvicorn")
 def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve: Any, name: Any) -> None:
     add_entries(2_500)
     add_entries(5, ends=IN_A_WHILE)
@@ -122,7 +129,7 @@ def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve: Any, 
     assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@each_server(everywhere="gunicorn's own")
 def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(
     serve: Any, name: Any
 ) -> None:
@@ -141,6 +148,7 @@ def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(
     assert cleanup.run(if_due=True).outcome == "succeeded"
 
 
+@pytest.mark.any_database
 def test_a_server_can_be_told_to_leave_the_cleanup_to_others(serve: Any) -> None:
     add_entries(1)
     with serve("hypercorn", CLEANUP_IN_SERVER="0") as server:

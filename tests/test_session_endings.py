@@ -17,7 +17,7 @@ from tokens.jwt import AccessToken, RefreshToken
 from tokens.keys import new_sid
 from tokens.models import BlacklistEntry, TokenSession
 
-from .conftest import PASSWORD, Login, alive, bearer, dead
+from .conftest import PASSWORD, Login, alive, bearer, better_hasher, dead
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -72,7 +72,7 @@ def test_logging_out_everywhere_takes_a_constant_number_of_statements(
     )
     with statements() as ran:
         assert sessions.end_all(user) == count
-    assert len(ran) == 4, ran
+    assert len(ran) == 5, ran
     assert BlacklistEntry.objects.filter(scope="session", user=user).count() == count
     assert not TokenSession.objects.exists()
 
@@ -124,6 +124,8 @@ def test_the_list_shows_ones_own_live_sessions_and_marks_the_current(
         "expires_at",
         "ip_address",
         "user_agent",
+        "device",
+        "device_name",
         "current",
     }
     assert body["results"][1]["sid"] == AccessToken(phone.access)["sid"]
@@ -271,15 +273,12 @@ def test_saving_a_user_otherwise_ends_nothing(user: AbstractUser) -> None:
 
 def test_a_better_hash_of_the_same_password_ends_nothing(user: AbstractUser, settings: Any) -> None:
     laptop = Login(user)
-    settings.PASSWORD_HASHERS = [
-        "django.contrib.auth.hashers.ScryptPasswordHasher",
-        "django.contrib.auth.hashers.MD5PasswordHasher",
-    ]
     before = User.objects.get().password
-    phone = Login(user)
-    assert User.objects.get().password != before
-    assert alive(laptop)
-    assert alive(phone)
+    with better_hasher(settings):
+        phone = Login(user)
+        assert User.objects.get().password != before
+        assert alive(laptop)
+        assert alive(phone)
     assert not BlacklistEntry.objects.exists()
 
 

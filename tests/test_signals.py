@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -6,32 +5,12 @@ import pytest
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
-from tokens import sessions, signals
+from tokens import sessions
 from tokens.jwt import RefreshToken
 
 from .conftest import Login
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-NAMES = ["session_started", "session_refreshed", "session_ended", "refresh_reuse_detected"]
-
-
-@pytest.fixture
-def heard() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    calls: list[tuple[str, dict[str, Any]]] = []
-    receivers = {}
-    for name in NAMES:
-
-        def receive(name: str = name, **arguments: Any) -> None:
-            del arguments["signal"], arguments["sender"]
-            calls.append((name, arguments))
-            raise RuntimeError("a receiver disturbs nobody")
-
-        receivers[name] = receive
-        getattr(signals, name).connect(receive)
-    yield calls
-    for name, receiver in receivers.items():
-        assert getattr(signals, name).disconnect(receiver)
 
 
 def names(heard: list[tuple[str, dict[str, Any]]]) -> list[str]:

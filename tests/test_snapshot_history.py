@@ -54,7 +54,7 @@ def cached(settings: Any) -> Iterator[None]:
 
 # Whether a load reads all recent entries, or only what was made since it last did.
 reading_all_or_less = pytest.mark.parametrize(
-    "whole_every", [Limits().whole_every, 1e9], ids=["all entries", "the youngest"]
+    "slice_", [Limits().slice, 10], ids=["all entries", "the youngest"]
 )
 
 
@@ -156,7 +156,7 @@ def work(
         if mine and made % every == 0:
             history.revoke(mine.pop())
         if made >= checks:
-            time.sleep(0.002)  # the others need the processor
+            time.sleep(0.005)  # the others need the processor
     over.wait()
     done.wait(900)  # nobody revokes any more
     time.sleep(MAX_AGE * 1.2)
@@ -242,11 +242,11 @@ def test_eight_processes_check_and_revoke(capsys: Any) -> None:
 @pytest.mark.parametrize("patience", [30.0, 2.0], ids=["patient", "corrected"])
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="one transaction writes at a time")
 def test_transactions_that_stay_open_while_others_commit_are_not_missed(
-    patience: float, whole_every: float, capsys: Any, settings: Any
+    patience: float, slice_: int, capsys: Any, settings: Any
 ) -> None:
     """With little patience and no margin, entries are too old to be read when they are committed,
     unless they get a new moment then."""
-    limit(patience=patience, whole_every=whole_every)
+    limit(patience=patience, slice=slice_)
     if patience < 5:
         settings.TOKENS_CLEANUP_MARGIN = timedelta(0)
     history = History(600)
@@ -277,9 +277,9 @@ def test_transactions_that_stay_open_while_others_commit_are_not_missed(
 
 @reading_all_or_less
 def test_a_process_that_was_stopped_does_not_answer_from_its_old_snapshot(
-    whole_every: float, capsys: Any
+    slice_: int, capsys: Any
 ) -> None:
-    limit(whole_every=whole_every)
+    limit(slice=slice_)
     history = History(90)
     with workers(history, count=2) as (children, seen):
         time.sleep(MAX_AGE * 2)

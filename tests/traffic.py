@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 PASSWORD = "correct horse battery staple"
-PAUSE = 0.05
+PAUSE = 0.1
 PATIENCE = 30  # seconds; nothing may take as long
 
 ME, STATELESS, VERIFY = "GET /api/me/", "GET /api/stateless/", "POST /api/token/verify/"
@@ -98,7 +98,12 @@ class Site:
         )
 
     def new_login(self) -> Login:
-        answer = self.log_in()
+        for _ in range(20):
+            answer = self.log_in()
+            if answer.status != 503:
+                break
+            # On a busy machine, another site held SQLite's lock for longer than it may.
+            time.sleep(float(answer.retry_after or 1))
         assert answer.status == 200, answer
         return Login(answer.body["access"], answer.body["refresh"])
 
@@ -205,7 +210,7 @@ class Traffic:
             login = self.waiting.pop()
             self._log_out(login)
             self.logged_out.append(login)
-            for _ in range(4):  # or they would be used up too soon
+            for _ in range(2):  # or they would be used up too soon
                 yield
 
     def _logins(self) -> Iterator[None]:

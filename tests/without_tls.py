@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from . import driver
+
 
 def without_tls(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what to change in ``environment`` so that PyMySQL does not prepare for TLS.
@@ -12,6 +14,8 @@ def without_tls(environment: Mapping[str, str]) -> dict[str, str]:
     connect often.
     """
     url = urlsplit(environment.get("DATABASE_URL", ""))
+    if not driver.IS_PYMYSQL:
+        return {}
     if url.scheme != "mysql" or url.hostname not in ("127.0.0.1", "localhost") or url.query:
         return {}
     return {"DATABASE_URL": url._replace(query="ssl_disabled=1").geturl()}

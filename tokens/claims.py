@@ -8,11 +8,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from . import clock
-from .conf import SESSION_CLAIM, conf, simplejwt
+from .conf import SESSION_CLAIM, Reading, conf, reading, simplejwt
 from .exceptions import TokenMalformed
 from .keys import is_sid
 
@@ -57,21 +57,28 @@ class Claims:
 
         Raises TokenMalformed if a claim is missing, or has a value that it can't have.
         """
-        payload = payload_of(token)
+        payload, settings = payload_of(token), reading()
         sid = sid_in(payload)
-        issued_at = clock.from_epoch(math.floor(_seconds(payload, "iat", default=0)))
-        expires_at = _expires_at(token)
+        issued_at = clock.from_epoch(math.floor(_seconds(payload.get("iat", 0), "iat")))
+        exp = _seconds(payload.get("exp"), "exp")
+        if settings.refresh_exp_claim in payload:
+            exp = _end_of_sliding(token, payload, settings.refresh_exp_claim, exp)
+        expires_at = clock.from_epoch(exp)
         return cls(
-            jti=_text(payload, simplejwt.JTI_CLAIM),
+            jti=_text(payload.get(settings.jti_claim), settings.jti_claim),
             sid=sid,
-            user_id=_user_id(payload),
-            issuer=simplejwt.ISSUER or _issuer(payload),
+            user_id=_user_id(payload.get(settings.user_id_claim), settings.user_id_claim),
+            issuer=settings.issuer or (_text(payload["iss"], "iss") if "iss" in payload else ""),
             issued_at=issued_at,
             expires_at=expires_at,
             needs_session=sid is not None
             and type_of(payload) != REFRESH
-            and expires_at - issued_at > simplejwt.ACCESS_TOKEN_LIFETIME,
+            and expires_at - issued_at > settings.access_lifetime,
         )
+
+    def is_of_login(self, other: "Claims") -> bool:
+        """Return whether ``other`` are the claims of this token, or of one of the same session."""
+        return other.jti == self.jti or (other.sid is not None and other.sid == self.sid)
 
     @property
     def lives_too_long(self) -> bool:
@@ -81,6 +88,59 @@ class Claims:
         """
         limit = conf.TOKENS_LONGEST_LIFETIME
         return limit is not None and self.sid is None and self.expires_at - self.issued_at > limit
+
+
+class Read(NamedTuple):
+    """The claims of a payload, as they were read under certain settings."""
+
+    payload: dict[str, Any]
+    settings: Reading
+    claims: Claims
+
+
+# By jti. Clients send the same token with each request; these take 6 MB. Nothing here says whether
+# a token is good.
+_known: dict[str, Read] = {}
+_MOST_KNOWN = 4096
+
+
+def read(token: HasPayload) -> Read:
+    """Return the claims of a token, and what they were read from; see ``Claims.of``.
+
+    If the same payload was read before under the same settings, it is not read again.
+    """
+    payload, settings = token.payload, reading()
+    jti = payload.get(settings.jti_claim)
+    known = _known.get(jti) if type(jti) is str else None
+    if known is not None and known.settings is settings and known.payload == payload:
+        return known
+    found = Read(dict(payload), settings, Claims.of(token))
+    if _may_be_known(payload, settings):
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[found.claims.jti] = found
+    return found
+
+
+def _may_be_known(payload: dict[str, Any], settings: Reading) -> bool:
+    """Return whether every payload that equals this one means the same, and it is small.
+
+    ``True`` equals 1 and a float may equal an integer, but neither is the id of a user. What a
+    sliding token means depends on its class, too.
+    """
+    iat, exp, user_id = payload.get("iat"), payload["exp"], payload.get(settings.user_id_claim)
+    is_usual = type(iat) is int and iat > 1 and type(exp) is int and exp > 1
+    return (
+        is_usual
+        and (user_id is None or type(user_id) is str)
+        and settings.refresh_exp_claim not in payload
+        and len(payload) <= _MOST_CLAIMS
+        and all(type(value) in _SCALARS for value in payload.values())
+        and sum(len(value) for value in payload.values() if type(value) is str) <= _MOST_TEXT
+    )
+
+
+_MOST_CLAIMS, _MOST_TEXT, _SCALARS = 16, 512, (str, int, float, bool, type(None))
 
 
 def payload_of(token: HasPayload | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -95,10 +155,11 @@ def sid_in(payload: Mapping[str, Any]) -> str | None:
     as none. An id of ours in the claim "sid" always counts, so that renaming the claim revives no
     token.
     """
-    value = payload.get(conf.TOKENS_SESSION_CLAIM)
-    if not is_sid(value):
-        value = payload.get(SESSION_CLAIM)
-    return str(value) if is_sid(value) else None
+    return _sid(payload.get(conf.TOKENS_SESSION_CLAIM), payload.get(SESSION_CLAIM))
+
+
+def _sid(*values: object) -> str | None:
+    return next((str(value) for value in values if is_sid(value)), None)
 
 
 def type_of(payload: Mapping[str, Any]) -> Any:
@@ -107,16 +168,13 @@ def type_of(payload: Mapping[str, Any]) -> Any:
     return None if claim is None else payload.get(claim)
 
 
-def _text(payload: Mapping[str, Any], claim: str) -> str:
-    value = payload.get(claim)
+def _text(value: object, claim: str) -> str:
     if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 255:
         raise TokenMalformed(claim)
     return value
 
 
-def _user_id(payload: Mapping[str, Any]) -> str | None:
-    claim = simplejwt.USER_ID_CLAIM
-    value = payload.get(claim)
+def _user_id(value: object, claim: str) -> str | None:
     if value is None:
         return None
     if isinstance(value, int | UUID) and not isinstance(value, bool):
@@ -126,29 +184,22 @@ def _user_id(payload: Mapping[str, Any]) -> str | None:
     return value
 
 
-def _issuer(payload: Mapping[str, Any]) -> str:
-    return _text(payload, "iss") if "iss" in payload else ""
-
-
-def _seconds(payload: Mapping[str, Any], claim: str, *, default: float | None = None) -> float:
-    value = payload.get(claim, default)
+def _seconds(value: object, claim: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenMalformed(claim)
     if not 0 <= value <= LAST_SECOND:  # nor is NaN
         raise TokenMalformed(claim)
-    return float(value)
+    return value
 
 
-def _expires_at(token: HasPayload | Mapping[str, Any]) -> datetime:
-    payload = payload_of(token)
-    exp = _seconds(payload, "exp")
-    refresh_claim = simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM
-    if refresh_claim in payload:
-        # A sliding token keeps its jti when it is refreshed, at the latest a leeway after the
-        # refresh limit, and then lives for one more lifetime.
-        lifetime = getattr(token, "lifetime", None) or timedelta(0)
-        lifetime = max(lifetime, simplejwt.SLIDING_TOKEN_LIFETIME).total_seconds()
-        lifetime = max(lifetime, exp - _seconds(payload, "iat", default=exp))
-        last_refresh = _seconds(payload, refresh_claim) + simplejwt.LEEWAY.total_seconds()
-        exp = max(exp, last_refresh + lifetime)
-    return clock.from_epoch(exp)
+def _end_of_sliding(token: object, payload: Mapping[str, Any], claim: str, exp: float) -> float:
+    """Return when the last token expires that a sliding token is refreshed to.
+
+    It keeps its jti, is refreshed a leeway after the refresh limit at the latest, and then lives
+    for one more lifetime.
+    """
+    lifetime = getattr(token, "lifetime", None) or timedelta(0)
+    seconds = max(lifetime, simplejwt.SLIDING_TOKEN_LIFETIME).total_seconds()
+    seconds = max(seconds, exp - _seconds(payload.get("iat", exp), "iat"))
+    last_refresh = _seconds(payload.get(claim), claim) + simplejwt.LEEWAY.total_seconds()
+    return min(max(exp, last_refresh + seconds), LAST_SECOND)

@@ -22,6 +22,13 @@ def moment(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def one_line(text: object) -> str:
+    """Return the text with escapes for what would move the cursor or change how others look."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text)
+    )
+
+
 class Encoder(DjangoJSONEncoder):
     """Django's encoder, but naive moments are UTC, as in our tables."""
 

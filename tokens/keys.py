@@ -7,23 +7,30 @@ never a key, because one token has several spellings (CVE-2026-102269).
 
 import hashlib
 import re
+import sys
 import uuid
 import zlib
 from datetime import datetime
 from functools import lru_cache
 
-from uuid6 import uuid7
-
 from . import clock
+
+if sys.version_info >= (3, 14):
+    from uuid import uuid7
+else:
+    from uuid6 import uuid7
 
 
 def new_sid() -> str:
     """Return a new session id: a UUIDv7 (RFC 9562) in its canonical text form.
 
     Its last 32 bits are a checksum of the others. Other issuers and projects use UUIDv7 too, so
-    this is how ``is_sid`` knows ours. 42 random bits are left beside the millisecond.
+    this is how ``is_sid`` knows ours. 41 random bits or more are left beside the millisecond.
     """
-    return _sealed(uuid7().int)
+    number = uuid7().int
+    # Python's own uuid7 counts within a millisecond, and threads or forked processes may count the
+    # same. All that then differs are the bits that the checksum replaces, so mix them in first.
+    return _sealed(number ^ (number & _CHECKSUM) >> 2 << 32)
 
 
 def is_sid(value: object) -> bool:
@@ -35,6 +42,8 @@ def is_sid(value: object) -> bool:
 _is_session = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 ).fullmatch
+
+_CHECKSUM = (1 << 32) - 1
 
 # So that a checksum of other software over the same text is not mistaken for ours.
 _SEED = zlib.crc32(b"django-token-blacklist")

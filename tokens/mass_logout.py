@@ -5,17 +5,18 @@ users and ten million.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import connections, transaction
+from django.db.models import QuerySet
 
 from . import blacklist, databases, retry, sessions, users
 from .conf import simplejwt
 from .models import BlacklistEntry, TokenSession
 from .querysets import SessionQuerySet
+from .sessions import Ended
 
 Reason = BlacklistEntry.Reason
 
@@ -26,19 +27,38 @@ OTHER_PARAMETERS = 100
 SESSIONS_IN_BATCH = 5_000
 USERS_IN_BATCH = 500
 
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How many sessions ended, and of how many users the tokens are refused."""
-
-    sessions: int = 0
-    users: int = 0
+# How long somebody waits for the numbers before everybody's logins end.
+COUNT_SECONDS = 5.0
 
 
-def count(using: str) -> Ended:
-    """Return what ``end_everybody`` would end."""
-    number = users.everyone(using).count()
-    return Ended(TokenSession.objects.using(using).count(), number)
+def count(
+    using: str,
+    *,
+    people: QuerySet[Any] | Sequence[Any] | None = None,
+    seconds: float = COUNT_SECONDS,
+    patient: bool = False,
+) -> Ended:
+    """Return what ``end_everybody`` would end, or what ``sessions.end_for`` would for ``people``.
+
+    ``people`` is a queryset or primary keys, each once. ``patient`` gives each part of a sequence
+    of keys the time that otherwise all has. Raises databases.OutOfTime, a database error, if
+    counting takes longer than ``seconds``.
+    """
+    questions = databases.questions(using, seconds=seconds)
+    rows = TokenSession.objects.using(using)
+    if people is None:
+        number = questions.must_ask(users.everyone(using).count)
+        return Ended(questions.must_ask(rows.count), number)
+    if isinstance(people, QuerySet):
+        number = questions.must_ask(people.count)
+        return Ended(questions.must_ask(rows.filter(user__in=people.values("pk")).count), number)
+    ended = Ended()
+    for start in range(0, len(people), USERS_IN_BATCH):
+        part = people[start : start + USERS_IN_BATCH]
+        if patient:
+            questions = databases.questions(using, seconds=seconds)
+        ended += Ended(questions.must_ask(rows.filter(user__in=part).count), len(part))
+    return ended
 
 
 def end_everybody(
@@ -64,6 +84,7 @@ def end_everybody(
     return Ended(number_of_sessions, number_of_users)
 
 
+@retry.lost_races
 def end_deleted(pks: Sequence[Any], *, users_in: str) -> None:
     """End the sessions of users who are about to be deleted from the database ``users_in``.
 
@@ -74,11 +95,11 @@ def end_deleted(pks: Sequence[Any], *, users_in: str) -> None:
     using = blacklist.database()
     limit = databases.of(connections[using]).max_parameters() - OTHER_PARAMETERS
     size = min(limit, PARAMETERS)
-    stateless = not users.are_local()
+    stateless, fields = not users.are_local(), _fields_of_deleted()
     with transaction.atomic(users_in, savepoint=False), transaction.atomic(using, savepoint=False):
         for start in range(0, len(pks), size):
             part = pks[start : start + size]
-            found = _locked(part, users_in, using)
+            found = users.read_all_locked(part, *fields, using=using, users_in=users_in)
             theirs = TokenSession.objects.using(using).filter(user__in=part)
             had_session = set(theirs.order_by().values_list("user", flat=True).distinct())
             if had_session:
@@ -89,17 +110,25 @@ def end_deleted(pks: Sequence[Any], *, users_in: str) -> None:
                 if stateless or pk in had_session or any(logged_in)
             )
             blacklist.revoke_users(pairs, reason=Reason.DELETION, using=using)
+            sessions.again_after_commit(_OfDeleted(part, using), using=using)
 
 
-def _locked(pks: Sequence[Any], users_in: str, using: str) -> list[tuple[Any, ...]]:
-    """Return key, id and, if the model has it, last login of these users, whose rows are locked."""
+class _OfDeleted(sessions.Repeatable):
+    """The sessions of deleted users that began on another node of a cluster meanwhile."""
+
+    def __init__(self, pks: Sequence[Any], using: str) -> None:
+        super().__init__(pks)
+        self.using = using
+
+    def __call__(self) -> None:
+        theirs = TokenSession.objects.using(self.using).filter(user__in=self.user_pks)
+        sessions.end_many(theirs, reason=Reason.DELETION, using=self.using)
+
+
+def _fields_of_deleted() -> list[str]:
+    """Return the names of key, id and, if the model has it, last login of users."""
     names = {field.name for field in get_user_model()._meta.get_fields()}
-    fields = ["pk", simplejwt.USER_ID_FIELD, *names.intersection({"last_login"})]
-    found = users.everyone(users_in).filter(pk__in=pks)
-    if users_in == using:
-        return users.read_locked(found, *fields)
-    users.lock(using=using, pk__in=pks)
-    return list(found.values_list(*fields))
+    return ["pk", simplejwt.USER_ID_FIELD, *names.intersection({"last_login"})]
 
 
 def _refuse_users(using: str, reason: str) -> Iterator[int]:

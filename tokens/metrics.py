@@ -5,7 +5,6 @@ the same answer, and the run of a command that has ended is seen as well as that
 the process that makes cached checks knows about them.
 """
 
-import logging
 import os
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,10 +16,9 @@ from prometheus_client.registry import Collector
 
 from . import blacklist, clock, retry, snapshot
 from .cleanup import BACKLOG_LIMIT, Outcome, Status, status
+from .log import logger
 
 __all__ = ["ChecksCollector", "CleanupCollector", "registry", "write_textfile"]
-
-logger = logging.getLogger("tokens")
 
 _PREFIX = "tokens_cleanup_"
 _UP = "database_up"
@@ -155,11 +153,13 @@ def _read(using: str) -> list[_Sample]:
 
 
 def _samples(state: Status) -> Iterator[_Sample]:
+    # Counting took too long: a number that is too small would look like a cleanup at work.
+    uncounted = state.backlog_at_least and state.backlog < BACKLOG_LIMIT
     values: dict[str, float | None] = {
         "overdue": state.overdue,
         "last_success_timestamp_seconds": _seconds(state.last_success),
         "next_due_timestamp_seconds": _seconds(state.next_due),
-        "backlog_rows": state.backlog,
+        "backlog_rows": None if uncounted else state.backlog,
         "oldest_expired_timestamp_seconds": _seconds(state.oldest_expired),
         "clock_difference_seconds": state.clock_difference,
     }

@@ -1,14 +1,44 @@
 """The tables: what is refused, who is logged in, when the cleanup ran, and what was imported."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from . import clock
-from .querysets import BlacklistQuerySet, RunQuerySet, SessionQuerySet, oldest_in_force
+from .databases import PartialIndex
+from .querysets import (
+    BlacklistQuerySet,
+    RunQuerySet,
+    SessionQuerySet,
+    is_rare,
+    oldest_in_force,
+    oldest_login,
+)
+
+
+class MomentOfInsertion(models.DateTimeField):  # type: ignore[type-arg]
+    """If nothing else is given, the database's clock says when the row is inserted.
+
+    So rows that several hosts insert have moments of one clock. The instance keeps this host's,
+    which its row may differ from by as much as clocks do.
+    """
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:  # noqa: FBT001
+        value = super().pre_save(model_instance, add)
+        return clock.DatabaseNow() if add and isinstance(value, clock.Present) else value
+
+    def deconstruct(self) -> Any:
+        """A column like any other: a migration need not know this class."""
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.DateTimeField", args, kwargs
+
+
+# A text that a statement of ours may leave out.
+_OPTIONAL: Any = {"blank": True, "default": "", "db_default": ""}
 
 
 class BlacklistEntry(models.Model):
@@ -17,6 +47,9 @@ class BlacklistEntry(models.Model):
     ``subject`` is the jti, sid or user id, for people to read; no token is stored, nor anything
     that can be used as one. ``user`` has no constraint in the database: an entry outlives its
     user, and writing one never waits for a lock on the user's row.
+
+    For audits it says who revoked (``by``, empty if the holder of the token did), what they noted
+    down, which device an ended session was on, and where the act came from, if from elsewhere.
     """
 
     class Scope(models.TextChoices):
@@ -54,8 +87,15 @@ class BlacklistEntry(models.Model):
     )
     issued_before = models.DateTimeField(_("issued before"), null=True, blank=True)
     reason = models.CharField(_("reason"), max_length=32, choices=Reason, default=Reason.REVOKED)
-    created_at = models.DateTimeField(_("revoked at"), default=clock.now)
+    created_at = MomentOfInsertion(_("revoked at"), default=clock.present)
     expires_at = models.DateTimeField(_("needed until"))
+    by = models.CharField(_("revoked by"), max_length=255, **_OPTIONAL)
+    note = models.CharField(_("note"), max_length=255, **_OPTIONAL)
+    ip_address = models.GenericIPAddressField(_("IP address"), null=True, blank=True)
+    user_agent = models.CharField(_("user agent"), max_length=255, **_OPTIONAL)
+    device_name = models.CharField(_("device name"), max_length=100, **_OPTIONAL)
+    by_ip_address = models.GenericIPAddressField(_("revoked from"), null=True, blank=True)
+    by_user_agent = models.CharField(_("revoked with"), max_length=255, **_OPTIONAL)
 
     objects = BlacklistQuerySet.as_manager()
 
@@ -63,10 +103,14 @@ class BlacklistEntry(models.Model):
         verbose_name = _("blacklist entry")
         verbose_name_plural = _("blacklist entries")
         default_permissions = ("view",)  # the others would promise what nobody may do
-        permissions = [("unrevoke_blacklistentry", "Can un-revoke (delete) blacklist entries")]
+        permissions = [
+            ("unrevoke_blacklistentry", "Can un-revoke (delete) blacklist entries"),
+            ("introspect_token", "Can ask whether tokens are accepted or revoked"),
+        ]
         indexes = [
             models.Index(fields=["expires_at"], name="tokens_entry_expires"),
             models.Index(fields=["created_at"], name="tokens_entry_created"),  # for cached checks
+            PartialIndex(fields=["reason", "created_at"], rows=is_rare(), name="tokens_entry_rare"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -82,7 +126,17 @@ class BlacklistEntry(models.Model):
     @property
     def in_force(self) -> bool:
         """Whether the entry may still refuse a token that would otherwise be accepted."""
-        return self.expires_at >= oldest_in_force()
+        return clock.latest(self.expires_at, _alias(self)) >= oldest_in_force()
+
+
+class Lookup(BlacklistEntry):
+    """The admin's page "Look up a token": no table, only a place in the admin's index."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("token")
+        verbose_name_plural = _("look up a token")
+        default_permissions = ()
 
 
 class TokenSession(models.Model):
@@ -109,10 +163,16 @@ class TokenSession(models.Model):
     created_at = models.DateTimeField(_("logged in at"), default=clock.now)
     last_used_at = models.DateTimeField(_("last refreshed at"), default=clock.now)
     expires_at = models.DateTimeField(_("expires at"))
+    # Of each of its refresh tokens; None: as long as the setting says.
+    lifetime = models.DurationField(_("lifetime of refresh tokens"), null=True, blank=True)
     ip_address = models.GenericIPAddressField(_("IP address"), null=True, blank=True)
     user_agent = models.CharField(_("user agent"), max_length=255, blank=True)
+    device_name = models.CharField(_("device name"), max_length=100, **_OPTIONAL)
 
     objects = SessionQuerySet.as_manager()
+
+    # On an instance, not in the row: it ended as soon as it had begun.
+    has_ended = False
 
     class Meta:
         verbose_name = _("session")
@@ -123,6 +183,13 @@ class TokenSession(models.Model):
 
     def __str__(self) -> str:
         return str(self.sid)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the session may still be refreshed."""
+        oldest = oldest_login()
+        may_go_on = oldest is None or self.created_at > oldest
+        return may_go_on and self.expires_at >= oldest_in_force()
 
 
 class CleanupRun(models.Model):
@@ -155,6 +222,8 @@ class CleanupRun(models.Model):
     runs_removed = models.PositiveBigIntegerField(_("run records removed"), default=0)
     batches = models.PositiveIntegerField(_("batches"), default=0)
     longest_batch = models.FloatField(_("longest batch (seconds)"), default=0)
+    entries_order = models.CharField(_("order of entries"), max_length=8, blank=True)
+    sessions_order = models.CharField(_("order of sessions"), max_length=8, blank=True)
     error = models.TextField(_("error"), blank=True)
     slot = models.PositiveSmallIntegerField(null=True, blank=True, unique=True, editable=False)
 
@@ -164,6 +233,7 @@ class CleanupRun(models.Model):
         verbose_name = _("cleanup run")
         verbose_name_plural = _("cleanup runs")
         default_permissions = ("view",)
+        permissions = [("run_cleanup", "Can run the cleanup")]
         indexes = [
             models.Index(fields=["outcome", "finished_at"], name="tokens_run_outcome"),
             models.Index(fields=["started_at"], name="tokens_run_started"),
@@ -174,8 +244,9 @@ class CleanupRun(models.Model):
 
     def is_alive(self, now: datetime) -> bool:
         """Return whether it was heard of lately; ``now`` is by the database's clock."""
+        heartbeat = clock.recorded(self.heartbeat_at, _alias(self), by=now + self.LEASE)
         # A heartbeat in the future is one of a clock that was wrong.
-        return now - self.LEASE < self.heartbeat_at < now + self.LEASE
+        return now - self.LEASE < heartbeat < now + self.LEASE
 
     def outcome_at(self, now: datetime) -> Outcome:
         """Return the outcome. A run that was killed is "abandoned" before another one marks it."""
@@ -204,3 +275,8 @@ class BlacklistImport(models.Model):
 
     def __str__(self) -> str:
         return f"{self.finished_at:%Y-%m-%d %H:%M}"
+
+
+def _alias(row: models.Model) -> str:
+    """Return the alias of the database that ``row`` was read from."""
+    return row._state.db or DEFAULT_DB_ALIAS

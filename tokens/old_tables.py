@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from django.db import OperationalError, ProgrammingError, connections
 
-from . import clock
+from . import clock, databases
 from .models import BlacklistImport
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ LOOK_AGAIN = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a process knows about one database, and since when."""
+    """What a process knows about one schema of a database, and since when."""
 
     are_there: bool
     are_asked: bool
@@ -35,7 +35,8 @@ class _Found:
 
 _NOTHING = _Found(are_there=False, are_asked=False, at=0.0)
 
-_found: dict[str, _Found] = {}
+# By the alias of the database and the schema that its connection uses.
+_found: dict[tuple[str, str], _Found] = {}
 
 
 def are_asked(using: str) -> bool:
@@ -56,19 +57,28 @@ def may_be_there(using: str) -> bool:
     return _know(using).are_there
 
 
-def look(*, using: str, **kwargs: Any) -> _Found:
-    """Look whether the tables are there; after ``migrate``, too, which may have made them."""
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        names = set(connection.introspection.table_names(cursor))
+def look(*, using: str) -> _Found:
+    """Look whether the tables are there.
+
+    Raises databases.UnsupportedDatabase.
+    """
+    ours = BlacklistImport._meta.db_table
+    names = databases.of(connections[using]).visible([OUTSTANDING, BLACKLISTED, ours])
     found = _NOTHING
     if {OUTSTANDING, BLACKLISTED} <= names:
         imports = BlacklistImport.objects.using(using).filter(dropping_since__isnull=False)
         # Before ``migrate`` has made our own tables, nobody can have asked to drop these.
-        is_dropped = BlacklistImport._meta.db_table in names and imports.exists()
+        is_dropped = ours in names and imports.exists()
         found = _Found(are_there=True, are_asked=not is_dropped, at=clock.elapsed())
-    _found[using] = found
+    if (place := _place(using)) is not None:
+        _found[place] = found
     return found
+
+
+def look_after_migrate(*, using: str, **kwargs: Any) -> None:
+    """Look, because the tables may have been made. Whatever else migrates is left in peace."""
+    if databases.supports(connections[using]):
+        look(using=using)
 
 
 def forget() -> None:
@@ -85,9 +95,10 @@ def asking(ask: Callable[[], T], *, using: str) -> T:
     try:
         return ask()
     except (ProgrammingError, OperationalError):
-        if not _found.get(using, _NOTHING).are_asked:
+        place = _place(using)
+        if place is None or not _found.get(place, _NOTHING).are_asked:
             raise
-        del _found[using]
+        del _found[place]
         if connections[using].in_atomic_block or are_asked(using):
             raise
         return ask()
@@ -109,7 +120,14 @@ def outstanding(using: str) -> str:
 
 
 def _know(using: str) -> _Found:
-    found = _found.get(using)
+    place = _place(using)
+    found = None if place is None else _found.get(place)
     if found is None or (found.are_there and clock.elapsed() - found.at > LOOK_AGAIN):
         return look(using=using)
     return found
+
+
+def _place(using: str) -> tuple[str, str] | None:
+    """Return what tells the tables apart that a connection finds, or None if nothing does."""
+    schema = databases.of(connections[using]).schema()
+    return None if schema is None else (using, schema)

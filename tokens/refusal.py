@@ -3,13 +3,14 @@
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BooleanField, Expression
+from django.db.models import BooleanField, Expression, Q
 
-from . import old_tables
+from . import clock, old_tables
 from .claims import Claims
 from .conf import simplejwt
 from .keys import adopted_sid, key_for
 from .models import BlacklistEntry, TokenSession
+from .querysets import BlacklistQuerySet
 
 
 class Refused(Expression):
@@ -42,12 +43,14 @@ class Refused(Expression):
         if claims.lives_too_long:
             return "(1 = 1)", ()
         field = BlacklistEntry._meta.pk
-        values = [field.get_db_prep_value(key, connection) for key in self._keys()]
+        keys = keys_refusing(claims, used_up=self.used_up)
+        values = [field.get_db_prep_value(key, connection) for key in keys]
         sql = f"SELECT 1 FROM {name(BlacklistEntry._meta.db_table)} WHERE {name('key')}"  # noqa: S608
         sql += f" IN ({', '.join(['%s'] * len(values))})"
         if claims.sid is None:
             sql += " AND (issued_before IS NULL OR issued_before >= %s)"
-            values.append(connection.ops.adapt_datetimefield_value(claims.issued_at))
+            earliest = clock.floor(claims.issued_at, connection.alias)
+            values.append(connection.ops.adapt_datetimefield_value(earliest))
         questions = [f"EXISTS({sql})"]
         if claims.needs_session:
             table = name(TokenSession._meta.db_table)
@@ -58,15 +61,28 @@ class Refused(Expression):
             values.append(claims.jti)
         return f"({' OR '.join(questions)})", tuple(values)
 
-    def _keys(self) -> list[UUID]:
-        """Return the keys of the entries that may refuse the token."""
-        claims = self.claims
-        issuer = claims.issuer
-        keys = [] if self.used_up else [key_for("token", claims.jti, issuer=issuer)]
-        if claims.sid is not None:
-            return [*keys, UUID(claims.sid)]
-        keys.append(UUID(adopted_sid(claims.jti, issuer=issuer, issued_at=claims.issued_at)))
-        if claims.user_id is not None:
-            # Users are ours, so only a configured issuer counts, not one that the token names.
-            keys.append(key_for("user", claims.user_id, issuer=simplejwt.ISSUER or ""))
-        return keys
+
+def keys_refusing(claims: Claims, *, used_up: bool = False) -> list[UUID]:
+    """Return the keys of the entries that may refuse a token with these claims.
+
+    An entry for a user also has an ``issued_before``, which decides. ``used_up`` leaves out the
+    entry of the token's own jti.
+    """
+    issuer = claims.issuer
+    keys = [] if used_up else [key_for("token", claims.jti, issuer=issuer)]
+    if claims.sid is not None:
+        return [*keys, UUID(claims.sid)]
+    keys.append(UUID(adopted_sid(claims.jti, issuer=issuer, issued_at=claims.issued_at)))
+    if claims.user_id is not None:
+        # Users are ours, so only a configured issuer counts, not one that the token names.
+        keys.append(key_for("user", claims.user_id, issuer=simplejwt.ISSUER or ""))
+    return keys
+
+
+def entries_refusing(claims: Claims, *, using: str) -> BlacklistQuerySet:
+    """Return the entries that refuse a token with these claims."""
+    found = BlacklistEntry.objects.using(using).filter(key__in=keys_refusing(claims))
+    if claims.sid is None:
+        earliest = clock.floor(claims.issued_at, using)
+        found = found.filter(Q(issued_before=None) | Q(issued_before__gte=earliest))
+    return found

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .api import views
+from .api import introspection, revocation, revocations, views
 
 urlpatterns = [
     path("token/", views.TokenObtainPairView.as_view(), name="token_obtain_pair"),
@@ -14,4 +14,7 @@ urlpatterns = [
     path("logout/others/", views.LogoutOthersView.as_view(), name="token_logout_others"),
     path("sessions/", views.SessionListView.as_view(), name="token_session_list"),
     path("sessions/<str:sid>/", views.SessionDetailView.as_view(), name="token_session_detail"),
+    path("introspect/", introspection.IntrospectView.as_view(), name="token_introspect"),
+    path("revoke/", revocation.RevokeView.as_view(), name="token_revoke"),
+    path("revocations/", revocations.RevocationsView.as_view(), name="token_revocations"),
 ]

@@ -1,19 +1,21 @@
 """The users that tokens name, as exactly as the tokens do."""
 
 import math
+from collections.abc import Collection
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
-from django.core.exceptions import ValidationError
+from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist, ValidationError
 from django.db import connections, router, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, Expression, OuterRef, QuerySet
 from django.utils.module_loading import import_string
 
-from . import databases
+from . import databases, retry
 from .claims import Claims
 from .conf import simplejwt
 from .exceptions import UserChanged, UserUnknown
@@ -62,6 +64,79 @@ def _fits(field: Any, value: Any) -> bool:
     return not isinstance(value, Decimal | float) or math.isfinite(value)
 
 
+def database() -> str:
+    """Return the alias of the database that users are written to: no replica of it lags."""
+    return router.db_for_write(get_user_model())
+
+
+def shown(using: str | None = None) -> QuerySet[Any]:
+    """Return the users that the default manager shows, as the database ``using`` has them.
+
+    A manager that names a database itself keeps it.
+    """
+    rows: Any = get_user_model()._default_manager.all()
+    found: QuerySet[Any] = rows if using is None or rows._db else rows.using(using)
+    return found
+
+
+def read_from(using: str) -> str:
+    """Return the alias of the database that ``shown(using)`` reads."""
+    return using if are_plain() else shown(using).db
+
+
+def find(
+    claims: Claims, *, using: str, session: UUID | None, refused: Expression | None
+) -> tuple[AbstractBaseUser, bool]:
+    """Return the user that the claims name, and the answer to ``refused``. One statement.
+
+    With ``session``, which must be in the same database, nobody is found who is not its user.
+    Raises UserUnknown.
+    """
+    field, value = lookup(claims)
+    if field.primary_key:
+        session = None  # a name or an address may pass to somebody else, and a key does not
+
+    def rows(condition: Expression | None) -> QuerySet[Any]:
+        rows = shown(using)
+        if condition is not None:
+            rows = databases.annotated(rows, condition)
+        if session is not None:
+            others = TokenSession.objects.filter(sid=session).exclude(user_id=OuterRef("pk"))
+            rows = rows.exclude(Exists(others))
+        return rows
+
+    named = {field.name: value}
+    if are_plain() and databases.compares_plainly(field):
+        sample = databases.HERE if refused is not None else None
+        found = databases.prepared(
+            (find, field, session is None, refused is None),
+            lambda: rows(sample).filter(**named).order_by()[:2],
+            [(field, value)] if session is None else [(field, value), (_SID, session)],
+            using=using,
+        )
+        if found is not None:
+            return _only(found(refused))
+    try:
+        user = rows(refused).get(**named)
+    except (ObjectDoesNotExist, MultipleObjectsReturned):
+        raise UserUnknown from None
+    return user, refused is not None and databases.answer_of(user)
+
+
+def _only(found: list[tuple[Any, bool]]) -> tuple[Any, bool]:
+    if len(found) != 1:
+        raise UserUnknown
+    return found[0]
+
+
+_SID = TokenSession._meta.get_field("sid")
+
+
+def are_plain() -> bool:
+    """Return whether the default manager shows all users, as rows of their table."""
+    return databases.is_plain(get_user_model()._default_manager)
+
+
 def is_named(user: AbstractBaseUser, claims: Claims) -> bool:
     """Return whether the claims name exactly this user: a value that the ORM coerced does not."""
     return str(getattr(user, simplejwt.USER_ID_FIELD)) == claims.user_id
@@ -80,8 +155,8 @@ def pk_of(claims: Claims, *, ask: bool = True) -> Any:
         return None
     if field.primary_key or not ask:
         return value if field.primary_key else None
-    users = get_user_model()._default_manager.filter(**{field.name: value})
-    return users.values_list("pk", flat=True).first()
+    rows = shown(database()).filter(**{field.name: value}).values_list("pk", flat=True)
+    return retry.lost_races(rows.first)()
 
 
 def are_local() -> bool:
@@ -103,15 +178,21 @@ def _is_stateless(name: str | type) -> bool:
 def visible_in(using: str) -> Exists | None:
     """Return the condition that the default manager shows the user of a session's row.
 
-    None if it reads users from another database than ``using``, where no statement can join them.
+    None if users are written to another database than ``using``, where no statement can join them.
     """
-    rows = get_user_model()._default_manager.all()
+    rows = shown(database())
     return Exists(rows.filter(pk=OuterRef("user_id"))) if rows.db == using else None
 
 
+def are_joined(using: str) -> bool:
+    """Return whether a session's row of ``using`` that joins its user needs no ``visible_in``."""
+    model = get_user_model()
+    return databases.is_plain(model._default_manager) and router.db_for_write(model) == using
+
+
 def is_visible(pk: Any) -> bool:
-    """Return whether the default manager shows this user, wherever it reads it. One statement."""
-    return get_user_model()._default_manager.filter(pk=pk).exists()
+    """Return whether the default manager shows this user where it is written. One statement."""
+    return retry.lost_races(shown(database()).filter(pk=pk).exists)()
 
 
 def unchanged(user: AbstractBaseUser) -> QuerySet[Any]:
@@ -121,7 +202,7 @@ def unchanged(user: AbstractBaseUser) -> QuerySet[Any]:
     """
     model = get_user_model()
     columns = {field.attname for field in model._meta.concrete_fields}
-    rows = everyone(router.db_for_write(model)).filter(pk=user.pk)
+    rows = everyone(database()).filter(pk=user.pk)
     if "password" in columns:
         rows = rows.filter(password=user.password)
     if "is_active" in columns and user.is_active:
@@ -129,9 +210,11 @@ def unchanged(user: AbstractBaseUser) -> QuerySet[Any]:
     return rows
 
 
+@retry.lost_races
 def check_unchanged(user: AbstractBaseUser) -> None:
     """Raise UserChanged unless ``user`` is unchanged once all changes under way are committed."""
     rows = unchanged(user)
+    databases.catch_up(connections[rows.db])
     with transaction.atomic(rows.db):
         if not read_locked(rows, "pk"):
             raise UserChanged
@@ -172,6 +255,20 @@ def read_locked(
     if not _begin_writing(users.db):
         users = users.select_for_update()
     return list(users.order_by("pk").values_list(*fields)[:limit])
+
+
+def read_all_locked(
+    pks: Collection[Any], *fields: str, using: str, users_in: str | None = None
+) -> list[tuple[Any, ...]]:
+    """Return these fields of the users with these keys, and do what ``lock`` does on ``using``.
+
+    ``users_in`` is the database that has the users, if it is another one.
+    """
+    found = everyone(users_in or using).filter(pk__in=pks)
+    if found.db == using:
+        return read_locked(found, *fields)
+    lock(using=using, pk__in=pks)
+    return list(found.values_list(*fields))
 
 
 def _begin_writing(using: str) -> bool:

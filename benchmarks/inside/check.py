@@ -27,11 +27,11 @@ def main(
     """
     shared = Board(**board)
     claims = pool.claims(shared.tokens, issued)
-    checkers = [_Checker(shared, part, claims) for part in parts]
+    checkers = [Checker(shared, part, claims) for part in parts]
     blacklist.is_revoked(claims[0])  # imports
     shared.wait(process)
     with ThreadPoolExecutor(len(parts)) as threads:
-        list(threads.map(_Checker.run, checkers, [least] * len(parts)))
+        list(threads.map(Checker.run, checkers, [least] * len(parts)))
     facts = snapshot.facts()
     return {
         "checks": sum(checker.checks for checker in checkers),
@@ -44,7 +44,7 @@ def main(
     }
 
 
-class _Checker:
+class Checker:
     """One thread's work."""
 
     def __init__(self, board: Board, part: int, claims: list[Claims]) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from io import StringIO
 from time import monotonic, perf_counter
 from typing import Any
+from unittest.mock import patch
 
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
@@ -63,7 +64,16 @@ def _ours(**options: Any) -> dict[str, Any]:
     report = json.loads(output.getvalue())
     names = ("outcome", "removed", "longest_batch", "batches")
     failed = {"error": report["error"]} if report["outcome"] == "failed" else {}
-    return {name: report[name] for name in names} | failed
+    orders = dict.fromkeys([report["entries_order"], report["sessions_order"]])
+    return {name: report[name] for name in names} | {"order": ", ".join(orders)} | failed
+
+
+def _ours_by_index(**options: Any) -> dict[str, Any]:
+    """As if nothing were known about the tables."""
+    from tokens.databases import Position
+
+    with patch("tokens.databases.base.first", lambda _sizes, _share: Position()):
+        return _ours(**options)
 
 
 def _simplejwt() -> dict[str, Any]:
@@ -89,6 +99,7 @@ def _plain_delete() -> dict[str, Any]:
 
 _WAYS: dict[str, Callable[..., dict[str, Any]]] = {
     "ours": _ours,
+    "ours by index": _ours_by_index,
     "plain delete": _plain_delete,
     "simplejwt": _simplejwt,
     "oauth": _oauth,

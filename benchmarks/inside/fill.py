@@ -18,10 +18,10 @@ _AGENT = (
 _TOKEN_DIGITS = 288  # the length of a refresh token of simplejwt with HS256
 
 
-def main(expired: int, live: int) -> dict[str, Any]:
+def main(expired: int, live: int, *, spread: bool = False) -> dict[str, Any]:
     began = time.monotonic()
     now = time.time()
-    _FILL[APP](lambda: logins(expired, live, now))
+    _FILL[APP](lambda: logins(expired, live, now, spread=spread))
     bulk.settle()
     return {"seconds": time.monotonic() - began}
 
@@ -35,11 +35,11 @@ def _fill_ours(population: Population) -> None:
 
     bulk.load(
         BlacklistEntry,
-        "key scope subject user reason created_at expires_at",
+        "key scope subject user reason created_at expires_at ip_address user_agent",
         (
             (
                 *(sid, "session", texts.hyphened(sid), texts.user(), "logout"),
-                *(texts.time(login.created), texts.time(login.expires)),
+                *(texts.time(login.created), texts.time(login.expires), "203.0.113.7", _AGENT),
             )
             for login in population()
             if login.logged_out

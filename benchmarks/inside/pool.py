@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.inside import bulk, texts
 from benchmarks.inside.migrate import USERS
-from tokens import clock
+from tokens import clock, keys
 from tokens.claims import Claims
 from tokens.conf import simplejwt
 
@@ -36,14 +36,10 @@ def claims(count: int, issued: float) -> list[Claims]:
     """Return claims of access tokens of sessions, issued at that moment (seconds since 1970)."""
     chance = random.Random(issued)
     issued_at = clock.from_epoch(int(issued))
-    milliseconds = int(issued * 1_000)
     return [
         Claims(
             jti=f"{chance.getrandbits(128):032x}",
-            sid=texts.hyphened(
-                f"{milliseconds:012x}7{chance.getrandbits(12):03x}"
-                f"{8 + chance.getrandbits(2):x}{chance.getrandbits(60):015x}"
-            ),
+            sid=sid(chance, issued),
             user_id=str(1 + number % USERS),
             issuer="",
             issued_at=issued_at,
@@ -51,3 +47,12 @@ def claims(count: int, issued: float) -> list[Claims]:
         )
         for number in range(count)
     ]
+
+
+def sid(chance: random.Random, issued: float) -> str:
+    """Return the id of a session that began at that moment, as the app would spell it."""
+    text = texts.hyphened(
+        f"{int(issued * 1_000):012x}7{chance.getrandbits(12):03x}"
+        f"{8 + chance.getrandbits(2):x}{chance.getrandbits(60):015x}"
+    )
+    return keys._seal(text)

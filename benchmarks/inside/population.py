@@ -1,7 +1,7 @@
-"""Logins as they pile up in a table: in the order of time, with lifetimes of many lengths.
+"""Logins as they pile up in a table: in the order of time, and with one of two kinds of ends.
 
-So the order in which rows were written is not the order in which they expire, as in an
-application that has a "remember me" and a mobile client beside the web page.
+"In order": lifetimes of four lengths, so that neighbours of one length expire together. "Spread":
+ends at random, as where a session's end moves with each refresh, and a logout comes at any age.
 """
 
 import random
@@ -30,24 +30,32 @@ class Login(NamedTuple):
         return self.number % 5 != 0
 
 
-def logins(expired: int, live: int, now: float) -> Iterator[Login]:
+def logins(expired: int, live: int, now: float, *, spread: bool = False) -> Iterator[Login]:
     """Give the logins of two months in order of time, the same ones for the same numbers."""
-    yield from merge(_expired(expired, now), _live(live, now))
+    yield from merge(_expired(expired, now, spread=spread), _live(live, now, spread=spread))
 
 
-def _expired(total: int, now: float) -> Iterator[Login]:
+def _expired(total: int, now: float, *, spread: bool) -> Iterator[Login]:
     chance = random.Random(_SEED)
     for number in range(total):
         created = now - 60 * _DAY + (60 * _DAY - 3 * _HOUR) * number / total
+        if spread:
+            end = chance.uniform(max(created + _HOUR, now - 7 * _DAY), now - _HOUR)
+            yield Login(created, int(end), number, live=False)
+            continue
         over = bisect_right(_LIFETIMES, now - _HOUR - created)
         lifetime = _LIFETIMES[int(chance.random() * over)]
         yield Login(created, int(created + lifetime), number, live=False)
 
 
-def _live(total: int, now: float) -> Iterator[Login]:
+def _live(total: int, now: float, *, spread: bool) -> Iterator[Login]:
     chance = random.Random(_SEED)
     for number in range(total):
         created = now - 28 * _DAY + (28 * _DAY - _HOUR) * number / total
+        if spread:
+            end = now + chance.uniform(_DAY, 30 * _DAY)
+            yield Login(created, int(end), number, live=True)
+            continue
         lasting = bisect_left(_LIFETIMES, now + _DAY - created)
         choices = len(_LIFETIMES) - lasting
         lifetime = _LIFETIMES[lasting + int(chance.random() * choices)]

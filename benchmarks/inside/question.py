@@ -6,8 +6,7 @@ from statistics import median
 from time import perf_counter_ns
 from typing import Any
 
-from rest_framework_simplejwt.tokens import AccessToken
-
+from benchmarks.plain_token import AccessToken
 from tokens import blacklist, snapshot
 from tokens.claims import Claims
 from tokens.jwt import AccessToken as OurAccessToken

@@ -1,5 +1,7 @@
 """The tables of the app that is installed, and how large they are."""
 
+from typing import Any
+
 from django.apps import apps
 from django.db import connection
 
@@ -12,10 +14,7 @@ APP = next(
 
 def rows() -> dict[str, int]:
     """Return the number of rows of each model of the app."""
-    return {
-        model.__name__: model._default_manager.count()
-        for model in apps.get_app_config(APP).get_models()
-    }
+    return {model.__name__: model._default_manager.count() for model in _models()}
 
 
 def size() -> int:
@@ -23,6 +22,16 @@ def size() -> int:
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+            return int(cursor.fetchone()[0])
+        if connection.vendor == "mysql":
+            for name in _names():
+                cursor.execute(f"ANALYZE TABLE {name}")
+                cursor.fetchall()
+            cursor.execute(
+                "SELECT sum(data_length + index_length) FROM information_schema.tables"
+                " WHERE table_schema = database() AND table_name LIKE %s",
+                [f"{APP}_%"],
+            )
             return int(cursor.fetchone()[0])
         total = 0
         for name in _names():
@@ -46,4 +55,9 @@ def compact() -> None:
 
 
 def _names() -> list[str]:
-    return [model._meta.db_table for model in apps.get_app_config(APP).get_models()]
+    return [model._meta.db_table for model in _models()]
+
+
+def _models() -> list[Any]:
+    models = apps.get_app_config(APP).get_models()
+    return [model for model in models if not model._meta.proxy]  # these have no table of their own

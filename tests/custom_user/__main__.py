@@ -32,5 +32,5 @@ for model, row in (("blacklistentry", entry), ("tokensession", session)):
         assert answer.status_code == 200, (url, query)
         assert "ada@example.com" in answer.text, (url, query)
     assert client.get(url + "?user=1", follow=True).status_code == 200
-assert client.post(f"/admin/tokens/blacklistentry/{entry.pk}/delete/", {"post": "yes"})
+assert client.post(f"/admin/tokens/blacklistentry/{entry.pk}/delete/", {"post": "yes", "why": "x"})
 assert not BlacklistEntry.objects.exists()

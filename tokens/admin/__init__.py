@@ -1,12 +1,19 @@
 """The admin shows whose tokens were revoked, when and why, and can end sessions.
 
-It is read-only except for two actions, un-revoking entries and ending sessions. Each needs its own
-permission and is logged.
+It is read-only except for three actions: un-revoking entries, ending sessions, and revoking a token
+that was looked up. Each needs a permission of its own and is logged.
 """
 
 from .entries import BlacklistEntryAdmin
+from .lookup import LookupAdmin
 from .runs import CleanupRunAdmin
 from .sessions import TokenSessionAdmin
 from .users import SessionsLinkMixin
 
-__all__ = ["BlacklistEntryAdmin", "CleanupRunAdmin", "SessionsLinkMixin", "TokenSessionAdmin"]
+__all__ = [
+    "BlacklistEntryAdmin",
+    "CleanupRunAdmin",
+    "LookupAdmin",
+    "SessionsLinkMixin",
+    "TokenSessionAdmin",
+]

@@ -4,80 +4,51 @@ With millions of rows, they count no more rows than they page through, sort and 
 indexes only, and offer no list of all users.
 """
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import django
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
-from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import BadRequest, ObjectDoesNotExist, ValidationError
-from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
-from django.utils.formats import date_format
-from django.utils.functional import cached_property
+from django.db import connections
+from django.db.models import Prefetch, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.text import Truncator
-from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .search import users_named
+from .. import blacklist, databases
+from ..models import Lookup
+from ..users import database, everyone
+from .lists import BoundedChangeList, CappedPaginator
+from .pages import url, user_url
+from .search import MAX_USERS, ip_addresses, users_called, users_named
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
     ModelAdmin = admin.ModelAdmin[Any]
-    AnyPaginator = Paginator[Any]
 else:
     ModelAdmin = admin.ModelAdmin
-    AnyPaginator = Paginator
 
 
-class CappedPaginator(AnyPaginator):
-    """Count and page through at most ``cap`` rows."""
+Choices = Iterable[tuple[str, "str | _StrPromise"]]
 
-    cap = 10_000
-    object_list: QuerySet[Any]
-
-    @cached_property
-    def _counted(self) -> int:
-        return self.object_list.order_by()[: self.cap + 1].count()
-
-    @cached_property
-    def count(self) -> int:
-        return min(self._counted, self.cap)
-
-    @property
-    def is_capped(self) -> bool:
-        """Whether there are more rows than ``count`` says."""
-        return self._counted > self.cap
+# The style sheet of Django 6.1 knows no other breadcrumbs.
+BREADCRUMBS_IN_LIST = django.VERSION >= (6, 1)
 
 
-class BoundedChangeList(ChangeList):
-    """Sort only by the columns that offer it, and show no total that was not counted."""
-
-    def get_ordering_field(self, field_name: Any) -> Any:
-        # Without this, ``?o=`` sorts by any column, even by one that has no sort link.
-        if field_name not in (self.sortable_by or ()):
-            return None
-        return super().get_ordering_field(field_name)
-
-    def get_results(self, request: HttpRequest) -> None:
-        try:
-            super().get_results(request)
-        except OverflowError as error:  # SQLite can't be asked for a number beyond 64 bits
-            raise IncorrectLookupParameters from error
-        narrowed = self.query or self.has_active_filters
-        if self.paginator.is_capped or not narrowed:
-            # Equal numbers hide the total beside the search box. The one below the list is correct.
-            self.full_result_count = self.result_count
+def unsupported() -> HttpResponse | None:
+    """Return the answer 503 if the app has no SQL for the blacklist's database, which it names."""
+    connection = connections[blacklist.database()]
+    if databases.supports(connection):
+        return None
+    text = str(databases.UnsupportedDatabase(connection))
+    return HttpResponse(text, status=503, content_type="text/plain; charset=utf-8")
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -91,6 +62,7 @@ class ReadOnlyAdmin(ModelAdmin):
     sortable_by: ClassVar[tuple[str, ...]] = ()
     list_per_page = 50
     show_full_result_count = False
+    change_form_template = "admin/tokens/change_form.html"
     show_facets = admin.ShowFacets.NEVER  # each count would read the whole table
     paginator = CappedPaginator
 
@@ -106,8 +78,18 @@ class ReadOnlyAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Read what the actions write, and no replica that lags behind it."""
+        return super().get_queryset(request).using(blacklist.database())
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.fields
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return unsupported() or super().changelist_view(request, *args, **kwargs)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return unsupported() or super().changeform_view(request, *args, **kwargs)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
@@ -133,6 +115,43 @@ class OfUsersAdmin(ReadOnlyAdmin):
     search_fields = ("pk",)  # only makes the search box appear
     lookups = frozenset({"user"})
 
+    class Media:
+        js = ["tokens/search.js"]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        term = request.GET.get("q", "").strip()
+        page = self._lookup_url(request)
+        if page and term.startswith("eyJ"):  # no JavaScript, or a link
+            text = _("Paste the token here. In the address of a page, logs keep it.")
+            self.message_user(request, text, messages.WARNING)
+            return HttpResponseRedirect(page)
+        response = super().changelist_view(request, extra_context)
+        context = getattr(response, "context_data", None) or {}
+        changes = context.get("cl")
+        for row in changes.result_list if changes else ():
+            row.shown_to = request
+        if page and term and changes and not changes.result_count:
+            nothing = gettext(
+                'Nothing in this list is called that. <a href="{}">Look it up</a>: a token can also'
+                " be refused through its session or its user."
+            )
+            self.message_user(request, format_html(nothing, page), messages.INFO)
+        return response
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        row = super().get_object(request, *args, **kwargs)
+        if row is not None:
+            row.shown_to = request  # a field is not told who looks at it
+        return row
+
+    def _lookup_url(self, request: HttpRequest) -> str | None:
+        """Return the page that looks tokens up, if there is one that this person may use."""
+        if not request.user.has_perm("tokens.view_blacklistentry"):
+            return None
+        return url(self.admin_site, Lookup, "changelist")
+
     def about(self, term: str) -> Q:
         """Return which rows match ``term`` directly, regardless of their user."""
         raise NotImplementedError
@@ -144,6 +163,9 @@ class OfUsersAdmin(ReadOnlyAdmin):
         if not term:
             return queryset, False
         users, are_all = users_named(term)
+        if not users and not ip_addresses(term):  # which has no letter case
+            # Only now, because letter case and e-mail addresses have no index.
+            users = [user.pk for user in users_called(term, limit=MAX_USERS)]
         if not are_all:
             text = _("Many user names begin like this. The list covers %d of these users only.")
             self.message_user(request, text % len(users), messages.WARNING)
@@ -152,11 +174,12 @@ class OfUsersAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         # Not a join: it would drop the sessions of a deleted user, and it can't reach users in
         # another database.
-        return super().get_queryset(request).prefetch_related("user")
+        users = Prefetch("user", everyone(database()))
+        return super().get_queryset(request).prefetch_related(users)
 
     @admin.display(description=_("user"))
     def user_link(self, row: Any) -> str:
-        """Return the user's name, linked to the user's page, or the id of a deleted user."""
+        """Return the user's name, linked to a page that one may open, or a deleted user's id."""
         if row.user_id is None:
             return str(self.get_empty_value_display())
         user: AbstractBaseUser | None
@@ -166,44 +189,25 @@ class OfUsersAdmin(ReadOnlyAdmin):
             user = None
         if user is None:
             return gettext("%s (deleted)") % str(row.user_id)
-        options = get_user_model()._meta
-        name = f"{self.admin_site.name}:{options.app_label}_{options.model_name}_change"
-        try:
-            url = reverse(name, args=[quote(user.pk)])
-        except NoReverseMatch:  # users have no page in this admin site
-            return user.get_username()
-        return format_html('<a href="{}">{}</a>', url, user.get_username())
+        name, address = user.get_username(), user_url(row.shown_to, self.admin_site, user.pk)
+        return format_html('<a href="{}">{}</a>', address, name) if address else name
 
 
-def moment(
-    field: str, description: "str | _StrPromise", *, never: Callable[[], datetime] | None = None
-) -> Callable[[Any, Any], str]:
-    """Return a column that shows a time, short enough for a list of many columns.
+def label(text: "str | _StrPromise", kind: str, *, title: str = "") -> str:
+    """Return ``text`` as a label in the colour of ``kind``: good, busy, odd, bad or quiet.
 
-    A time equal to ``never()`` is shown as "forever".
+    The mouse pointer reveals the ``title``.
     """
-
-    @admin.display(description=description, ordering=field)
-    def column(_admin: ReadOnlyAdmin, row: Any) -> str:
-        value = getattr(row, field)
-        if never is not None and value == never():
-            return gettext("forever")
-        return shown(value)
-
-    return column
-
-
-def shown(value: datetime) -> str:
-    """Return a time in the reader's time zone, to the minute."""
-    return date_format(localtime(value) if is_aware(value) else value, "Y-m-d H:i")
-
-
-def label(text: "str | _StrPromise", kind: str) -> str:
-    """Return ``text`` as a label in the colour of ``kind``: good, busy, odd, bad or quiet."""
-    return format_html('<span class="tokens-label tokens-{}">{}</span>', kind, text)
+    shape = '<span class="tokens-label tokens-{}" title="{}">{}</span>'
+    return format_html(shape, kind, title, text)
 
 
 def shortened(text: str, length: int) -> str:
     """Return the beginning of ``text``; the mouse pointer reveals all of it."""
     short = Truncator(text).chars(length)
     return short if short == text else format_html('<span title="{}">{}</span>', text, short)
+
+
+def short_id(text: str) -> str:
+    """Return the end of an id, by which people tell ids apart: their beginnings are moments."""
+    return text if len(text) <= 8 else f"…{text[-7:]}"

@@ -6,11 +6,11 @@ from typing import Any, cast
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import CharField, Field, QuerySet, TextField
+from django.db.models import CharField, Field, Q, QuerySet, TextField
 
 from .. import databases
 from ..origin import ip_address
-from ..users import everyone
+from ..users import database, everyone
 
 MAX_USERS = 100
 
@@ -23,7 +23,7 @@ def users_named(term: str) -> tuple[list[Any], bool]:
     Returns at most MAX_USERS keys, always including an exact match. Takes two statements, which
     both use the index on the name.
     """
-    users = everyone()
+    users = everyone(database())
     options = get_user_model()._meta
     name = cast("Field[Any, Any]", options.get_field(get_user_model().USERNAME_FIELD))
     if not term or "\0" in term or len(term) > (name.max_length or 255):
@@ -43,6 +43,24 @@ def _beginning_with(users: QuerySet[Any], name: str, term: str) -> QuerySet[Any]
     if databases.of(connections[users.db]).FINDS_PREFIXES_BY_RANGE:
         return users.filter(**{f"{name}__gte": term, f"{name}__lt": term + _ENDS_RANGE})
     return users.filter(**{f"{name}__startswith": term})
+
+
+def users_called(term: str, *, limit: int) -> list[Any]:
+    """Return at most ``limit`` users with this key, name or e-mail address, in any letter case.
+
+    Reads the table of users once if their names and addresses have no index in that letter case.
+    """
+    model = get_user_model()
+    key, name = user_keys(term), model._meta.get_field(model.USERNAME_FIELD)
+    condition = Q(pk__in=key)
+    texts = {name.name} if isinstance(name, CharField | TextField) else set()
+    email = model.get_email_field_name()
+    if any(field.name == email for field in model._meta.concrete_fields):
+        texts.add(email)
+    if term and "\0" not in term:
+        for field in texts:
+            condition |= Q(**{f"{field}__iexact": term})
+    return list(everyone(database()).filter(condition).order_by("pk")[:limit])
 
 
 def user_keys(term: str) -> list[Any]:

@@ -1,6 +1,5 @@
 """Error answers that simplejwt does not have."""
 
-import logging
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
@@ -10,7 +9,7 @@ from rest_framework.exceptions import APIException, ErrorDetail
 from rest_framework.response import Response
 from rest_framework_simplejwt.exceptions import DetailDictMixin
 
-logger = logging.getLogger("tokens")
+from ..log import logger
 
 
 class BlacklistUnavailable(DetailDictMixin, APIException):

@@ -32,11 +32,23 @@ def hide_secrets(request: HttpRequest | Request | None) -> None:
 
 def hide_header(request: HttpRequest | Request) -> None:
     """Hide the header that carries the token, if its name does not make Django hide it."""
-    if SafeExceptionReporterFilter.hidden_settings.search(api_settings.AUTH_HEADER_NAME):
+    if _is_hidden(api_settings.AUTH_HEADER_NAME):
         return
     http = _http(request)
     if http is not None:
         _filter_by(_HidesHeader, http)
+
+
+def _is_hidden(header: str) -> bool:
+    """Return whether Django hides the header by its name. Each request asks."""
+    global _seen
+    by = SafeExceptionReporterFilter.hidden_settings
+    if _seen[0] is not by or _seen[1] != header:
+        _seen = by, header, by.search(header) is not None
+    return _seen[2]
+
+
+_seen: tuple[object, str, bool] = (None, "", False)
 
 
 def _http(request: object) -> HttpRequest | None:

@@ -4,6 +4,7 @@ A project that keeps simplejwt's views names these in ``SIMPLE_JWT`` (``TOKEN_OB
 and so on).
 """
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -14,13 +15,15 @@ from rest_framework_simplejwt import serializers as base
 from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
 from rest_framework_simplejwt.settings import api_settings
 
+from .. import retry, sessions
 from ..conf import conf, simplejwt
 from ..exceptions import PasswordChanged, TokenMalformed, TokenRevoked, UserInactive, UserUnknown
 from ..jwt import AnyToken, LoginOutdated, RefreshToken, SlidingToken, caller_asks_about
 from ..models import TokenSession
-from ..origin import used_by
+from ..origin import LONGEST_NAME, used_by
 from .client import client_of
 from .hiding import hide_secrets
+from .reasons import explaining
 
 if TYPE_CHECKING:
     Serializer = serializers.Serializer[Any]
@@ -47,7 +50,33 @@ class AsksBlacklist(Serializer):
         return super().run_validation(*args, **kwargs)
 
 
-class TokenObtainSerializer(AsksBlacklist, base.TokenObtainSerializer):
+class NamesDevice(AsksBlacklist):
+    """A serializer that takes the name of a device, such as "Ada's phone", if a client sends one.
+
+    A project that has a field of this name keeps its own.
+    """
+
+    @sensitive_variables()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Here, as simplejwt adds the name and the password: the schema lists them first.
+        if "device_name" not in self.fields:
+            self.fields["device_name"] = serializers.CharField(
+                max_length=LONGEST_NAME,
+                required=False,
+                allow_blank=True,
+                write_only=True,
+                help_text=_("What the user calls the device, for the list of sessions."),
+            )
+
+    def used_by_client(self, attrs: dict[str, Any]) -> AbstractContextManager[None]:
+        """Return the context in which a session remembers the client of the request."""
+        name = attrs.get("device_name")
+        known = name if isinstance(name, str) else None
+        return used_by(client_of(self.context.get("request"), device_name=known))
+
+
+class TokenObtainSerializer(NamesDevice, base.TokenObtainSerializer):
     """Check the name and the password: the base of the serializers that log in."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
@@ -55,11 +84,12 @@ class TokenObtainSerializer(AsksBlacklist, base.TokenObtainSerializer):
 
         The change may be another login that gave the same password a better hash.
         """
-        with used_by(client_of(self.context.get("request"))):
+        log_in = retry.lost_races(super().validate)
+        with self.used_by_client(attrs):
             try:
-                return super().validate(attrs)
+                return log_in(attrs)
             except LoginOutdated:
-                return super().validate(attrs)
+                return log_in(attrs)
 
 
 class TokenObtainPairSerializer(TokenObtainSerializer, base.TokenObtainPairSerializer):
@@ -80,22 +110,35 @@ class TokenRefreshSlidingSerializer(AsksBlacklist, base.TokenRefreshSlidingSeria
     token_class = SlidingToken
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        token = self.token_class(attrs["token"])
-        token.extend()
+        with explaining(attrs["token"], types=[self.token_class.token_type]):
+            with caller_asks_about(attrs["token"]):
+                token = self.token_class(attrs["token"])
+            token.extend()
         return {"token": str(token)}
 
 
-class TokenRefreshSerializer(AsksBlacklist, base.TokenRefreshSerializer):
+class TokenRefreshSerializer(NamesDevice, base.TokenRefreshSerializer):
     """Return a new access token and, with ROTATE_REFRESH_TOKENS, the next refresh token."""
 
     token_class = RefreshToken
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        with caller_asks_about(attrs["refresh"]):
-            refresh = self.token_class(attrs["refresh"])
+        with (
+            self.used_by_client(attrs),
+            explaining(attrs["refresh"], types=[self.token_class.token_type]),
+        ):
+            refresh = self._use(attrs["refresh"])
+        data = {"access": str(refresh.access_token)}
+        if simplejwt.ROTATE_REFRESH_TOKENS:
+            data["refresh"] = str(refresh)
+        return data
+
+    @sensitive_variables()
+    def _use(self, text: str) -> RefreshToken:
+        with caller_asks_about(text):
+            refresh = self.token_class(text)
         try:
-            with used_by(client_of(self.context.get("request"))):
-                refresh.use(self.may_log_in)
+            refresh.use(self.may_log_in)
         except (TokenMalformed, TokenRevoked) as error:
             raise TokenError(_(str(error))) from error
         except UserUnknown as error:
@@ -106,10 +149,7 @@ class TokenRefreshSerializer(AsksBlacklist, base.TokenRefreshSerializer):
             raise AuthenticationFailed(
                 str(self.error_messages["no_active_account"]), code="no_active_account"
             ) from error
-        data = {"access": str(refresh.access_token)}
-        if simplejwt.ROTATE_REFRESH_TOKENS:
-            data["refresh"] = str(refresh)
-        return data
+        return refresh
 
     def may_log_in(self, user: AbstractBaseUser) -> bool:
         """Return whether simplejwt's USER_AUTHENTICATION_RULE lets the user in."""
@@ -120,7 +160,8 @@ class TokenVerifySerializer(AsksBlacklist, base.TokenVerifySerializer):
     """Check whether a token of any type would be accepted."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        AnyToken(attrs["token"])
+        with explaining(attrs["token"]):
+            AnyToken(attrs["token"])
         return {}
 
 
@@ -130,8 +171,9 @@ class TokenBlacklistSerializer(AsksBlacklist, base.TokenBlacklistSerializer):
     token_class = RefreshToken
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        with caller_asks_about(attrs["refresh"]):
-            refresh = self.token_class(attrs["refresh"])
+        text = attrs["refresh"]
+        with explaining(text, types=[self.token_class.token_type]), caller_asks_about(text):
+            refresh = self.token_class(text)
         refresh.blacklist()
         return {}
 
@@ -151,6 +193,7 @@ class SessionsEndedSerializer(serializers.Serializer[Any]):
 class SessionSerializer(serializers.ModelSerializer[TokenSession]):
     """A session as its user sees it. Nothing in it can be used as a token."""
 
+    device = serializers.SerializerMethodField()
     current = serializers.SerializerMethodField()
 
     class Meta:
@@ -162,9 +205,15 @@ class SessionSerializer(serializers.ModelSerializer[TokenSession]):
             "expires_at",
             "ip_address",
             "user_agent",
+            "device",
+            "device_name",
             "current",
         )
         read_only_fields = fields
+
+    def get_device(self, session: TokenSession) -> str:
+        """What people call the device, such as "Firefox on Windows"."""
+        return sessions.device(session.user_agent)
 
     def get_current(self, session: TokenSession) -> bool:
         return str(session.sid) == self.context.get("current_sid")
@@ -172,5 +221,6 @@ class SessionSerializer(serializers.ModelSerializer[TokenSession]):
     def to_representation(self, instance: TokenSession) -> dict[str, Any]:
         data: dict[str, Any] = super().to_representation(instance)
         if not conf.TOKENS_SESSION_METADATA:
-            del data["ip_address"], data["user_agent"]
+            for name in ("ip_address", "user_agent", "device", "device_name"):
+                del data[name]
         return data

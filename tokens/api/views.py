@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.mixins import ListModelMixin
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
@@ -24,14 +25,16 @@ from rest_framework_simplejwt import views as base
 from rest_framework_simplejwt.exceptions import DetailDictMixin, InvalidToken, TokenError
 from rest_framework_simplejwt.settings import api_settings
 
-from .. import sessions
+from .. import blacklist, databases, retry, sessions, users
 from ..claims import Claims, sid_in
-from ..jwt import claims_for_logout, refresh_token_class
+from ..jwt import claims_for_logout, client_reason, refresh_token_class
 from ..models import TokenSession
+from ..origin import used_by
 from ..sessions import Reason
-from . import serializers
+from . import browsers, reasons, serializers
+from .client import client_of
 from .errors import DATABASE_ERRORS, unavailable, with_code
-from .finding import authentication_classes, find_for_logout
+from .finding import FindsForLogout, OfProject
 from .hiding import hide_secrets
 from .patch import patched
 from .requests import AnyRequest
@@ -47,11 +50,11 @@ class NoTokenGiven(DetailDictMixin, APIException):
 
 
 @method_decorator(never_cache, name="dispatch")
-class TokenView(base.TokenViewBase):
+class TokenView(browsers.AnswersBrowsers, base.TokenViewBase):
     """An endpoint for tokens: not cached, not in a request transaction, throttled by scope.
 
     If its own scope has no rate, it has that of the scope ``tokens``, and if that has none, no
-    limit.
+    limit. Logging out is limited only by a rate of ``tokens_logout``.
 
     Error reports show neither its parameters nor the variables of its frames.
 
@@ -63,7 +66,8 @@ class TokenView(base.TokenViewBase):
     @sensitive_variables()
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         hide_secrets(request)
-        return super().dispatch(request, *args, **kwargs)
+        with used_by(client_of(request)):
+            return super().dispatch(request, *args, **kwargs)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         return AnyRequest(
@@ -83,7 +87,25 @@ class TokenView(base.TokenViewBase):
         plain = [one for one in renderers if not isinstance(one, BrowsableAPIRenderer)]
         return plain or [JSONRenderer()]
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """Take the first renderer, as DRF does too, if the client does not care."""
+        renderer = self.get_renderers()[0]
+        cares = request.META.get("HTTP_ACCEPT", "*/*") != "*/*" or request.META.get("QUERY_STRING")
+        if (
+            cares
+            or getattr(self, "format_kwarg", True)  # not set yet: see ``initial``
+            or ";" in (renderer.media_type or ";")
+            or type(self.get_content_negotiator()) is not DefaultContentNegotiation
+        ):
+            return super().perform_content_negotiation(request, force)
+        return renderer, renderer.media_type
+
     serializer_setting: str | None = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Answer 503 before anything is done if the blacklist's database is not supported."""
+        databases.of(connections[blacklist.database()])
+        super().initial(request, *args, **kwargs)
 
     def get_serializer_class(self) -> Any:
         if self.serializer_setting:
@@ -95,6 +117,7 @@ class TokenView(base.TokenViewBase):
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, DATABASE_ERRORS):
             exc = unavailable()
+        reasons.take_along(exc)
         return with_code(super().handle_exception(exc))
 
 
@@ -104,7 +127,7 @@ for _alias in connections:
     transaction.non_atomic_requests(using=_alias)(TokenView.dispatch)
 
 
-class TokenObtainPairView(TokenView):
+class TokenObtainPairView(browsers.LogsInByCookie, TokenView):
     """Log in with a user name and a password; get an access token and a refresh token."""
 
     serializer_class = serializers.TokenObtainPairSerializer
@@ -112,7 +135,7 @@ class TokenObtainPairView(TokenView):
     serializer_setting = "TOKEN_OBTAIN_SERIALIZER"
 
 
-class TokenRefreshView(TokenView):
+class TokenRefreshView(browsers.TakesRefreshCookie, TokenView):
     """Exchange a refresh token for a new access token and, with rotation, a new refresh token."""
 
     serializer_class = serializers.TokenRefreshSerializer
@@ -127,7 +150,7 @@ class TokenVerifyView(TokenView):
     serializer_setting = "TOKEN_VERIFY_SERIALIZER"
 
 
-class TokenBlacklistView(TokenView):
+class TokenBlacklistView(browsers.EndsRefreshCookie, TokenView):
     """Log out with a refresh token, like simplejwt's endpoint of the same name."""
 
     serializer_class = serializers.TokenBlacklistSerializer
@@ -135,7 +158,7 @@ class TokenBlacklistView(TokenView):
     serializer_setting = "TOKEN_BLACKLIST_SERIALIZER"
 
 
-class LogoutView(TokenView):
+class LogoutView(browsers.LogsOutByCookie, FindsForLogout, TokenView):
     """Log out here: end the session that the token belongs to.
 
     Send a refresh token in the body, or your token in the Authorization header. An expired token
@@ -150,11 +173,12 @@ class LogoutView(TokenView):
             claims = self._claims_in_body(request)
         except APIException as refusal:
             # The body is of no use, so a token in the header counts, if there is one.
-            found = find_for_logout(request)
+            found = self.find(request)
             if found is None:
                 raise refusal from None
             claims = found
         sessions.end(claims)
+        self.ended = claims.is_of_login
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _claims_in_body(self, request: Request) -> Claims:
@@ -166,20 +190,18 @@ class LogoutView(TokenView):
         try:
             return claims_for_logout(raw, types=[refresh_token_class().token_type])
         except TokenError as error:
-            raise InvalidToken(error.args[0]) from error
+            refusal = InvalidToken(error.args[0])
+            raise reasons.with_reason(refusal, client_reason(raw, error)) from error
 
 
 class SignedInView(TokenView):
-    """An endpoint for a logged-in user, identified by the token in the Authorization header.
+    """An endpoint for a logged-in user, identified by the token in a header or a cookie.
 
     The project's default authentication classes find and judge it, if they are based on ours.
     """
 
+    authentication_classes: Any = OfProject()
     permission_classes = (IsAuthenticated,)  # type: ignore[assignment]
-
-    def get_authenticators(self) -> list[Any]:
-        own: Any = self.authentication_classes  # a subclass may name some
-        return [one() for one in own or authentication_classes()]
 
     def current_sid(self) -> str | None:
         """Return the session id in the request's token, or None if there is none."""
@@ -194,7 +216,10 @@ class LogoutAllView(SignedInView):
     throttle_scope = "tokens_logout"
 
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return Response({"sessions_ended": sessions.end_all(request.user)})
+        user: Any = request.user
+        number = sessions.end_all(user)
+        self.ended = lambda claims: users.is_named(user, claims)
+        return Response({"sessions_ended": number})
 
 
 class LogoutOthersView(SignedInView):
@@ -232,7 +257,7 @@ class SessionListView(SignedInView, ListModelMixin):
         return {**super().get_serializer_context(), "current_sid": self.current_sid()}
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return self.list(request, *args, **kwargs)
+        return retry.lost_races(self.list)(request, *args, **kwargs)
 
 
 class SessionDetailView(SignedInView):
@@ -245,6 +270,7 @@ class SessionDetailView(SignedInView):
     def delete(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         if not sessions.end_one(request.user, kwargs["sid"]):
             raise NotFound(_("No such session."))
+        self.ended = lambda claims: claims.sid == kwargs["sid"]
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

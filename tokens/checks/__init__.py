@@ -3,14 +3,19 @@
 An Error also stops ``manage.py crontab run``, so use one only for what must not run at all.
 """
 
-from . import cached, leaving, leftovers, packages, protection, scheduling, values
 
-__all__ = [
-    "cached",
-    "leaving",
-    "leftovers",
-    "packages",
-    "protection",
-    "scheduling",
-    "values",
-]
+def load() -> None:
+    """Register all checks. Most of their modules need the models."""
+    from . import (  # noqa: F401
+        cached,
+        clusters,
+        cookies,
+        leaving,
+        leftovers,
+        packages,
+        protection,
+        scheduling,
+        throttling,
+        values,
+        versions,
+    )

@@ -6,6 +6,7 @@ from typing import Any
 from django.core import checks
 from django.core.checks import CheckMessage, Tags, register
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .. import databases
 from ..conf import conf, simplejwt
@@ -29,6 +30,11 @@ def check_cached(**kwargs: Any) -> list[CheckMessage]:
                 id="tokens.W015",
             )
         )
+    return [*messages, *_about_the_database()]
+
+
+def _about_the_database() -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
     written, read = router.db_for_write(BlacklistEntry), router.db_for_read(BlacklistEntry)
     if written != read:
         messages.append(
@@ -49,4 +55,21 @@ def check_cached(**kwargs: Any) -> list[CheckMessage]:
                 id="tokens.W017",
             )
         )
+    if _waits_for_itself(connection):
+        messages.append(
+            checks.Warning(
+                f"The pool of the database {written!r} has one connection, and a request keeps it:"
+                " each load of a snapshot waits for another until the pool gives up.",
+                hint='Raise DATABASES[…]["OPTIONS"]["pool"]["max_size"], or remove'
+                " TOKENS_CHECK_MAX_AGE.",
+                id="tokens.W039",
+            )
+        )
     return messages
+
+
+def _waits_for_itself(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a load needs a second connection, and there can only be one."""
+    if not connection.settings_dict["ATOMIC_REQUESTS"] or not databases.supports(connection):
+        return False
+    return databases.of(connection).most_connections() == 1

@@ -1,15 +1,16 @@
 """Settings that look protected but are not."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.db import connections, router
+from django.db import DatabaseError, connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
@@ -23,7 +24,7 @@ def check_protection(**kwargs: Any) -> list[CheckMessage]:
     """Return an Error if requests can be authenticated without asking the blacklist."""
     from ..jwt import RevocableToken, patched
 
-    doors = [import_string(path) for path in _authentication_classes()]
+    doors = [import_string(path) for path in authentication_classes()]
     token_classes = [
         import_string(path)
         for path in simplejwt_setting(
@@ -32,7 +33,7 @@ def check_protection(**kwargs: Any) -> list[CheckMessage]:
     ]
     if all(issubclass(patched(token), RevocableToken) for token in token_classes):
         return []
-    if not any(_asks(door) for door in doors):
+    if not any(asks(door) for door in doors):
         return [
             Error(
                 "Nothing checks the blacklist: revoked access tokens are still accepted.",
@@ -50,44 +51,75 @@ def check_protection(**kwargs: Any) -> list[CheckMessage]:
             id="tokens.E021",
         )
         for door in doors
-        if _is_simplejwts(door) and not _asks(door)
+        if is_simplejwts(door) and not asks(door)
     ]
 
 
-def _authentication_classes() -> Iterable[str]:
+def authentication_classes() -> Iterable[str]:
     rest_framework: dict[str, Any] = getattr(settings, "REST_FRAMEWORK", None) or {}
     return list(rest_framework.get("DEFAULT_AUTHENTICATION_CLASSES", []))
 
 
-def _asks(authentication: type) -> bool:
+def asks(authentication: type) -> bool:
     from ..api.authentication import ChecksBlacklist
 
     return issubclass(authentication, ChecksBlacklist)
 
 
-def _is_simplejwts(authentication: type) -> bool:
+def is_simplejwts(authentication: type) -> bool:
     return hasattr(authentication, "get_validated_token")
 
 
 @register(Tags.security)
 def check_supported(**kwargs: Any) -> list[CheckMessage]:
-    """Return an Error if the blacklist's database is not supported. Does not connect to it.
+    """Return an Error for each database of ours that is not supported. Does not connect.
 
     Without DATABASES Django itself complains, at the first statement.
     """
-    from ..blacklist import database
-
-    connection = connections[database()]
-    engine = connection.settings_dict["ENGINE"]
-    if databases.supports(connection) or engine == "django.db.backends.dummy":
-        return []
     return [
         Error(
             str(databases.UnsupportedDatabase(connection)),
             hint="Let a router keep the app tokens and the users in a database that is supported.",
             id="tokens.E025",
         )
+        for connection in _our_connections()
+        if not databases.supports(connection)
+        and connection.settings_dict["ENGINE"] != "django.db.backends.dummy"
     ]
+
+
+@register(Tags.database)
+def check_servers(**kwargs: Any) -> list[CheckMessage]:
+    """Return an Error for each of our databases that only speaks a supported one's protocol.
+
+    Asks those that Django lets checks ask (``migrate``, ``check --database``). One that does not
+    answer is no finding.
+    """
+    asked = kwargs.get("databases") or ()
+    found: list[CheckMessage] = []
+    for connection in _our_connections():
+        if connection.alias not in asked or not databases.supports(connection):
+            continue
+        with suppress(DatabaseError):
+            if (version := databases.of(connection).stranger()) is not None:
+                found.append(
+                    Error(
+                        f"The database {connection.alias!r} is not supported: its server says that"
+                        f" it is {version!r}.",
+                        hint="Supported are the databases themselves, and not what speaks their"
+                        " protocol. Let a router keep the app tokens and the users elsewhere.",
+                        id="tokens.E034",
+                    )
+                )
+    return found
+
+
+def _our_connections() -> list[BaseDatabaseWrapper]:
+    """Return the connections to the databases of the blacklist, the sessions and the users."""
+    from ..models import BlacklistEntry, TokenSession
+
+    models: tuple[type[Model], ...] = (BlacklistEntry, TokenSession, get_user_model())
+    return [connections[one] for one in dict.fromkeys(router.db_for_write(it) for it in models)]
 
 
 def _database() -> databases.Database | None:
@@ -116,31 +148,26 @@ def check_write_lock(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def check_time_zone(**kwargs: Any) -> list[CheckMessage]:
-    """Return a Warning if the database shifts some of our timestamps by an hour.
+    """Return a Warning for each database of ours that can't tell some moments from others.
 
-    Without USE_TZ, PostgreSQL takes our naive UTC timestamps for local times in TIME_ZONE. The hour
-    that is skipped in spring does not exist there: it is stored and compared as the next hour.
+    It keeps them in the local time of a zone whose clocks are put back and forward.
     """
-    database = _database()
-    if settings.USE_TZ or database is None or not database.keeps_local_time():
-        return []
-    if not _changes_its_clocks(settings.TIME_ZONE):
-        return []
     return [
         checks.Warning(
-            f"USE_TZ is off and {settings.TIME_ZONE} has daylight saving time: a cleanup in the"
-            " hour that is skipped in spring removes entries up to an hour too early, so revoked"
-            " tokens are accepted again.",
-            hint='Set USE_TZ = True, or TIME_ZONE = "UTC".',
+            f"The database {connection.alias!r} keeps moments in local time ({local.zone}), whose"
+            " clocks are put back and forward. In those hours it can't tell some moments from"
+            " others: expired rows stay longer, and whoever was logged out everywhere may have to"
+            " wait until a new token without a session is accepted.",
+            hint='Remove TIME_ZONE from DATABASES. It would be "UTC".'
+            if settings.USE_TZ
+            else 'Set USE_TZ = True, or TIME_ZONE = "UTC".',
             id="tokens.W014",
         )
+        for connection in _our_connections()
+        if databases.supports(connection)
+        and (local := databases.of(connection).local_time()) is not None
+        and databases.jumps(local.zone)
     ]
-
-
-def _changes_its_clocks(zone: str) -> bool:
-    this_year = datetime.now(UTC).year
-    start = datetime(this_year, 1, 1, tzinfo=ZoneInfo(zone))
-    return len({(start + timedelta(days=days)).utcoffset() for days in range(2 * 365)}) > 1
 
 
 _SERIALIZERS = (

@@ -1,5 +1,6 @@
 """Settings with invalid values, and unknown settings."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 
-from ..conf import EVENTS, Conf, conf, simplejwt
+from ..conf import ACCESS, EVENTS, REFRESH, Conf, conf, simplejwt
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ def _is_positive_duration(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_match(pattern: str, value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
+
+
+def _are_cookies(value: Any) -> bool:
+    return not value or (REFRESH in value and all(one in (REFRESH, ACCESS) for one in value))
 
 
 def _taken_claims() -> set[str | None]:
@@ -83,11 +92,46 @@ RULES = {
         lambda value: isinstance(value, str) and bool(value) and value not in _taken_claims(),
         '"sid"',
     ),
+    "TOKENS_SESSION_MAX_AGE": _Rule(
+        "tokens.E035",
+        "None or a timedelta above zero",
+        lambda value: value is None or _is_positive_duration(value),
+        "timedelta(days=90)",
+    ),
     "TOKENS_LONGEST_LIFETIME": _Rule(
         "tokens.E027",
         "None or a timedelta above zero",
         lambda value: value is None or _is_positive_duration(value),
         "timedelta(days=400)",
+    ),
+    "TOKENS_COOKIES": _Rule(
+        "tokens.E040",
+        '(), ("refresh",) or ("refresh", "access")',
+        lambda value: isinstance(value, tuple | list | set) and _are_cookies(value),
+        '("refresh",). The refresh token is worth more, so "access" can\'t be alone',
+    ),
+    "TOKENS_COOKIE_SAMESITE": _Rule(
+        "tokens.E041",
+        '"Lax" or "Strict", or "None" if TOKENS_COOKIE_SECURE is True',
+        lambda value: (
+            value in ("Lax", "Strict") or (value == "None" and conf.TOKENS_COOKIE_SECURE is True)
+        ),
+        '"Lax"',
+    ),
+    "TOKENS_COOKIE_SECURE": _Rule(
+        "tokens.E042", "True or False", lambda value: isinstance(value, bool), "True"
+    ),
+    "TOKENS_COOKIE_DOMAIN": _Rule(
+        "tokens.E043",
+        "None or the name of a host",
+        lambda value: value is None or _is_match(r"\.?[\w-]+(\.[\w-]+)*", value),
+        '"example.com"',
+    ),
+    "TOKENS_COOKIE_PATH": _Rule(
+        "tokens.E044",
+        "None or a path that starts and ends with a slash",
+        lambda value: value is None or _is_match(r"/([!-:<-~]*/)?", value),
+        '"/api/"',
     ),
 }
 

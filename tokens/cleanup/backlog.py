@@ -2,15 +2,22 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
 
-from django.db.models import Count, Min
+from django.db.models import Count, Min, QuerySet
 
-from .. import blacklist, clock
+from .. import blacklist, clock, databases
 from ..conf import conf, simplejwt
+from ..databases import Counted, Questions
 from ..models import BlacklistEntry, CleanupRun, TokenSession
 
 # Counting stops here: the question must stay cheap even after months without a cleanup.
 BACKLOG_LIMIT = 100_000
+
+# Seconds that all statements of a status, or of a preview, may take. What is not known by then is
+# left open: it only informs.
+STATUS_SECONDS, PREVIEW_SECONDS = 2.0, 10.0
 
 # The longest a schedule takes to notice that a run is due: the tick is hourly.
 TICK = timedelta(hours=1)
@@ -27,19 +34,27 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a run would remove now, and what it would leave."""
+    """What a run would remove now, and what it would leave.
+
+    Each ``…_at_least`` says whether counting took too long: there are that many rows, or more. If
+    counting the entries did, ``entries`` is empty.
+    """
 
     cutoff: datetime
     entries: list[Group]
     entries_expired: int
+    entries_expired_at_least: bool
     sessions_expired: int
+    sessions_expired_at_least: bool
     oldest_expired: datetime | None
     entries_kept: int
+    entries_kept_at_least: bool
     sessions_kept: int
+    sessions_kept_at_least: bool
 
     @property
     def expired(self) -> int:
-        """How many entries and sessions would go."""
+        """How many entries and sessions would go, at least."""
         return self.entries_expired + self.sessions_expired
 
 
@@ -49,7 +64,10 @@ class Status:
 
     ``last_outcome`` and what follows it tell of the newest run. ``next_due`` is the present moment
     if it never succeeded. ``backlog`` counts the expired entries and sessions, up to BACKLOG_LIMIT.
-    ``clock_difference`` is how many seconds this host's clock is ahead of the database's.
+    ``backlog_at_least`` says whether there may be more: because of that limit, or because counting
+    took too long. ``oldest_expired`` is also None if finding it took too long; then the backlog is
+    0 at least. ``clock_difference`` is how many seconds this host's clock is ahead of the
+    database's.
     """
 
     last_success: datetime | None
@@ -60,6 +78,7 @@ class Status:
     next_due: datetime
     overdue: bool
     backlog: int
+    backlog_at_least: bool
     oldest_expired: datetime | None
     clock_difference: float
 
@@ -80,58 +99,104 @@ def due_in(using: str, now: datetime, interval: timedelta | None = None) -> time
     return max(success.finished_at + (interval or conf.TOKENS_CLEANUP_INTERVAL) - now, timedelta(0))
 
 
-def preview(using: str | None = None) -> Preview:
-    """Return what a run would remove now. Counts whole tables: five statements."""
+def preview(using: str | None = None, *, seconds: float = PREVIEW_SECONDS) -> Preview:
+    """Return what a run would remove now.
+
+    Counts whole tables, in five statements. What takes longer than ``seconds`` is counted up to
+    BACKLOG_LIMIT.
+    """
     using = using or blacklist.database()
     before = cutoff_at(clock.database_now(using))
     entries = BlacklistEntry.objects.using(using)
     sessions = TokenSession.objects.using(using)
+    exactly = databases.questions(using, seconds=seconds)
+    count = partial(_count, exactly)
+    # Of all these questions the quickest: it has time for itself.
+    oldest = databases.questions(using, seconds=STATUS_SECONDS).ask(
+        lambda: oldest_expired(using, before)
+    )
     groups = entries.expired(before).values_list("scope", "reason").annotate(Count("pk"))
-    groups = groups.order_by("scope", "reason")
+    found = exactly.ask(lambda: list(groups.order_by("scope", "reason")))
+    if found is None:
+        expired = count(entries.expired(before).values("expires_at"))
+    else:
+        expired = Counted(sum(number for *_, number in found))
+    ended = count(sessions.expired(before))
+    kept = count(entries.filter(expires_at__gte=entries.end_before(before)))
+    live = count(sessions.filter(expires_at__gte=sessions.end_before(before)))
     return Preview(
         cutoff=before,
-        entries=(found := [Group(*group) for group in groups]),
-        entries_expired=sum(group.count for group in found),
-        sessions_expired=sessions.expired(before).count(),
-        oldest_expired=oldest_expired(using, before),
-        entries_kept=entries.filter(expires_at__gte=entries.end_before(before)).count(),
-        sessions_kept=sessions.filter(expires_at__gte=sessions.end_before(before)).count(),
+        entries=[Group(*group) for group in found or ()],
+        entries_expired=expired.rows,
+        entries_expired_at_least=expired.at_least,
+        sessions_expired=ended.rows,
+        sessions_expired_at_least=ended.at_least,
+        oldest_expired=oldest,
+        entries_kept=kept.rows,
+        entries_kept_at_least=kept.at_least,
+        sessions_kept=live.rows,
+        sessions_kept_at_least=live.at_least,
     )
 
 
-def status(using: str | None = None) -> Status:
+def _count(exactly: databases.Questions, rows: QuerySet[Any]) -> Counted:
+    """Return how many rows there are, or, if that takes too long, at least how many."""
+    if (all_of_them := exactly.count(rows)) is not None:
+        return all_of_them
+    roughly = databases.questions(rows.db, seconds=STATUS_SECONDS)
+    return roughly.count(rows, limit=BACKLOG_LIMIT) or Counted(0, at_least=True)
+
+
+def status(using: str | None = None, *, seconds: float = STATUS_SECONDS) -> Status:
     """Return whether the cleanup keeps its schedule; cheap enough for a health check.
 
-    At most seven statements, whatever the number of rows and runs.
+    At most five statements, whatever the number of rows and runs, in ``seconds`` together. Raises
+    databases.OutOfTime, a database error, if not even the runs could be read by then.
 
     Only a success counts: a cleanup whose runs all stop early or fail is overdue as well. It is
     overdue when its last success is older than TOKENS_CLEANUP_INTERVAL and one tick. If it never
-    succeeded, it is overdue once a row has been waiting for longer than a tick. So a fresh
-    installation is not overdue, but one without a schedule soon is.
+    succeeded, it is overdue once a row has waited for longer than a tick, or, if that can't be
+    found out in time, once a run has ended.
     """
     using = using or blacklist.database()
     now = clock.database_now(using)
     ahead = clock.now() - now
     before = cutoff_at(now)
+    questions = databases.questions(using, seconds=seconds)
     runs = CleanupRun.objects.using(using)
-    success = runs.last_success(now)
+    success, newest = questions.must_ask(lambda: runs.last_success_and_newest(now))
     last = success.finished_at if success else None
     due = last + conf.TOKENS_CLEANUP_INTERVAL if last else now
-    newest = runs.order_by("-pk").first()
-    oldest = oldest_expired(using, before)
-    late = due < now - TICK if last else oldest is not None and oldest < before - TICK
+    outcome = newest.outcome_at(now) if newest else None
+    waiting = questions.ask(lambda: (oldest_expired(using, before),))
+    oldest = waiting[0] if waiting else None
+    backlog = _backlog(using, questions, before) if oldest else Counted(0, at_least=not waiting)
+    if last:
+        late = due < now - TICK
+    elif waiting:
+        late = oldest is not None and oldest < before - TICK
+    else:
+        late = outcome not in (None, CleanupRun.Outcome.RUNNING)
     return Status(
         last_success=last,
-        last_outcome=str(newest.outcome_at(now)) if newest else None,
-        last_started_at=newest.started_at if newest else None,
-        last_host=newest.host if newest else None,
-        last_error=(newest.error or None) if newest else None,
+        **_about(newest, outcome),
         next_due=due,
         overdue=late,
-        backlog=count_expired(using, before) if oldest else 0,
+        backlog=backlog.rows,
+        backlog_at_least=backlog.at_least,
         oldest_expired=oldest,
         clock_difference=ahead.total_seconds(),
     )
+
+
+def _about(newest: CleanupRun | None, outcome: str | None) -> dict[str, Any]:
+    """Return what a status says of the newest run."""
+    return {
+        "last_outcome": str(outcome) if outcome else None,
+        "last_started_at": newest.started_at if newest else None,
+        "last_host": newest.host if newest else None,
+        "last_error": (newest.error or None) if newest else None,
+    }
 
 
 def oldest_expired(using: str, before: datetime) -> datetime | None:
@@ -141,15 +206,18 @@ def oldest_expired(using: str, before: datetime) -> datetime | None:
         rows = model.objects.using(using)
         oldest = rows.expired(before).aggregate(end=Min("expires_at"))["end"]
         if oldest is not None:
-            found.append(oldest + (before - rows.end_before(before)))
+            found.append(oldest + rows.kept_for())
     return min(found, default=None)
 
 
-def count_expired(using: str, before: datetime, *, limit: int = BACKLOG_LIMIT) -> int:
-    """Return how many rows may go at the cut-off ``before``, or ``limit`` if there are more."""
-    found = 0
-    for model in (BlacklistEntry, TokenSession):
-        # The one column that an index has: counting need not read the rows themselves.
-        expired = model.objects.using(using).expired(before).values("expires_at")
-        found += expired[:limit].count()
-    return min(found, limit)
+def _backlog(using: str, questions: Questions, before: datetime) -> Counted:
+    """Return how many rows may go, up to BACKLOG_LIMIT; at least one does."""
+    models: tuple[type[BlacklistEntry | TokenSession], ...] = (BlacklistEntry, TokenSession)
+    # The one column that an index has: counting need not read the rows themselves.
+    expired = [model.objects.using(using).expired(before).values("expires_at") for model in models]
+    found = questions.count_each(expired, limit=BACKLOG_LIMIT)
+    if found is None:
+        return Counted(0, at_least=True)
+    rows = sum(one.rows for one in found)
+    at_least = rows > BACKLOG_LIMIT or any(one.at_least for one in found)
+    return Counted(min(rows, BACKLOG_LIMIT), at_least)

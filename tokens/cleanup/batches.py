@@ -7,41 +7,53 @@ from django.db import connections, models, transaction
 from django.db.models.deletion import Collector
 
 from .. import databases
-from ..databases import Batch
+from ..databases import Batch, Position
 from ..querysets import ExpiringQuerySet, RunQuerySet
 
 
-def delete(
-    rows: ExpiringQuerySet[Any], cutoff: datetime, *, limit: int, reached: object = None
-) -> Batch:
-    """Delete at most ``limit`` of the ``rows`` that are of no use at ``cutoff``, oldest first.
+def first(rows: ExpiringQuerySet[Any], cutoff: datetime) -> Position:
+    """Return where the first batch starts, and in which order they go. At most one statement.
 
-    ``reached`` is what the batch before returned: the database then skips the rows that it has
-    deleted but not cleared away yet. Locked rows stay for the next run. Raises TypeError for a
-    selection, because these statements see whole tables only.
+    If rows have to be loaded, that is what takes the time, whatever the order.
+    """
+    if deletes_instances(rows):
+        return Position()
+    return databases.of(connections[rows.db]).first(_expired(rows, cutoff))
+
+
+def delete(
+    rows: ExpiringQuerySet[Any],
+    cutoff: datetime,
+    *,
+    limit: int,
+    reached: Position | None = None,
+) -> Batch:
+    """Delete at most ``limit`` of the ``rows`` that are of no use at ``cutoff``.
+
+    ``reached`` is what ``first`` or the batch before returned: the database goes on from there, and
+    not over the rows that it has deleted but not cleared away yet. By default the oldest go first.
+    Locked rows stay for the next run. Raises TypeError for a selection, because these statements
+    see whole tables only.
     """
     if rows.query.is_sliced or rows.query.where:
         raise TypeError("Batches are deleted from a whole table, not from a selection.")
     if deletes_instances(rows):
         return _delete_instances(rows, cutoff, limit)
-    connection = connections[rows.db]
-    meta = rows.model._meta
-    condition = "expires_at < %s"
-    end = rows.end_before(cutoff)
-    values: list[Any] = [connection.ops.adapt_datetimefield_value(end)]
-    if reached is not None:
-        condition, values = f"{condition} AND expires_at >= %s", [*values, reached]
-    expired = databases.Expired(
-        connection.ops.quote_name(meta.db_table),
-        connection.ops.quote_name(meta.pk.column),
-        condition,
-        [*values, limit],
+    expired = _expired(rows, cutoff)._replace(limit=limit, start=reached or Position())
+    return databases.of(connections[rows.db]).delete_batch(expired)
+
+
+def _expired(rows: ExpiringQuerySet[Any], cutoff: datetime) -> databases.Expired:
+    ops, meta = connections[rows.db].ops, rows.model._meta
+    return databases.Expired(
+        ops.quote_name(meta.db_table),
+        ops.quote_name(meta.pk.column),
+        ops.adapt_datetimefield_value(rows.end_before(cutoff)),
     )
-    return databases.of(connection).delete_batch(expired)
 
 
 def delete_runs(
-    runs: RunQuerySet, cutoff: datetime, *, limit: int, reached: object = None
+    runs: RunQuerySet, cutoff: datetime, *, limit: int, reached: Position | None = None
 ) -> Batch:
     """Delete at most ``limit`` of the ``runs`` that began before ``cutoff``, oldest first.
 

@@ -9,6 +9,10 @@ OUT_OF_TIME = "out of time"
 LEASE_LOST = "lease lost"
 
 
+class Stopped(Exception):
+    """A limit was reached while the run waited for something else than its next batch."""
+
+
 class Limits:
     """The ``stop`` event and the time of one run, which begins now.
 
@@ -50,3 +54,10 @@ class Limits:
         while (left := until - self.seconds()) > 0 and not self.reached():
             self.wait(min(left, slices))
             yield
+
+    def wait_or_stop(self, seconds: float) -> None:
+        """Wait for ``seconds``; raise Stopped if a limit is reached before or meanwhile."""
+        for _ in self.rest(seconds, slices=seconds):
+            pass
+        if self.reached():
+            raise Stopped

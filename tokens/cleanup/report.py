@@ -16,6 +16,15 @@ class Counts:
     runs_removed: int = 0
     batches: int = 0
     longest_batch: float = 0.0
+    entries_order: str = ""
+    sessions_order: str = ""
+
+    def go_by(self, table: Table, order: str) -> None:
+        """Note in which order the batches of a table go."""
+        if table == "entries":
+            self.entries_order = order
+        else:
+            self.sessions_order = order
 
     def add(self, table: Table, removed: int, seconds: float) -> None:
         """Count a batch that removed rows of one table."""
@@ -42,6 +51,8 @@ class CleanupReport:
     runs_removed: int = 0
     batches: int = 0
     longest_batch: float = 0.0
+    entries_order: str = ""
+    sessions_order: str = ""
     seconds: float = 0.0
     started_at: datetime | None = None
     cutoff: datetime | None = None

@@ -1,84 +1,71 @@
-"""MariaDB and MySQL, with InnoDB."""
+"""MySQL."""
 
-from typing import ClassVar
+from django.db import DatabaseError
 
-from django.db import OperationalError
-from django.db.backends.utils import CursorWrapper
+from .errors import error_code
+from .innodb import InnoDB, next_part
+from .orders import Batch, Expired
 
-from .base import ON_THE_WAY, Batch, Database, Expired, following
+# Who is connected. The second is deprecated, but knows it with ``performance_schema = OFF`` too.
+_PROCESSES = ("performance_schema.processlist", "information_schema.processlist")
 
-_LOCK_WAIT_TIMEOUT = 1205  # ER_LOCK_WAIT_TIMEOUT
+# A table or a schema that is not there, or that we may not read.
+_NOT_TO_BE_HAD = {1044, 1049, 1109, 1142, 1146, 1227}
 
-_FEW = 500
 
+class MySQL(InnoDB):
+    """MySQL from 8.0.19 on, which is where an INSERT may name the row that it could not insert."""
 
-class MySQL(Database):
-    """Both: Django has one backend for them, which finds out which it is by connecting."""
-
-    NOW = "SELECT UTC_TIMESTAMP(6)"  # NOW() follows the session's time zone
+    SELECTED = "SELECT * FROM ({select})"
     KEEP_THE_LATER_END = (
-        "ON DUPLICATE KEY UPDATE expires_at = GREATEST({table}.expires_at, VALUES(expires_at))"
+        "AS new ({columns}) ON DUPLICATE KEY UPDATE"
+        " expires_at = GREATEST({table}.expires_at, new.expires_at)"
     )
-    BEGIN_READING: ClassVar[tuple[str, ...]] = (
-        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-        "BEGIN",
-    )
-    # The index can't serve the LIKE BINARY that Django writes.
-    FINDS_PREFIXES_BY_RANGE = True
+
+    def time_limit(self, seconds: float) -> dict[str, object]:
+        return {"max_execution_time": max(1, round(seconds * 1_000))}  # of a SELECT
 
     def delete_batch(self, expired: Expired) -> Batch:
-        """Look first where the next batch goes on: InnoDB walks over deleted rows until it purges.
+        """One DELETE locks the rows that nobody else has locked, and takes those by their keys.
 
-        MariaDB reads the first comment and does not wait for locks; MySQL reads the second, and
-        waits one second instead of fifty.
+        It must not look for them in any other way, or it would come by locked ones and wait.
         """
-        table, _, condition, values = expired
+        table, key, *_ = expired
         with self.connection.cursor() as cursor:
-            end = following(cursor, expired)
-            try:
-                cursor.execute(
-                    "/*M! SET STATEMENT innodb_lock_wait_timeout = 0 FOR */"
-                    " DELETE /*+ SET_VAR(innodb_lock_wait_timeout = 1) */"
-                    f" FROM {table} WHERE {condition} ORDER BY expires_at LIMIT %s",
-                    values,
-                )
-            except OperationalError as error:
-                # MariaDB has it from 10.6 on.
-                passes_by = self.connection.features.has_select_for_update_skip_locked
-                if error.args[0] != _LOCK_WAIT_TIMEOUT or not passes_by:
-                    raise
-                return _delete_few_unlocked(cursor, expired)
-            return Batch(cursor.rowcount, end is not None, end)
+            part = next_part(cursor, expired)
+            cursor.execute(
+                f"DELETE {table} FROM (SELECT {key} FROM {table} WHERE {part.condition}"  # noqa: S608
+                f" ORDER BY {part.rank} LIMIT %s FOR UPDATE SKIP LOCKED) AS due"
+                f" STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {table}.{key} = due.{key}",
+                [*part.values, expired.limit],
+            )
+            return expired.limited(cursor.rowcount, part.stop)
 
     def others_at_work(self, seconds: float, seen: object) -> tuple[bool, object]:
-        """Ask who is connected. Without the privilege PROCESS only the same user's are seen."""
-        milliseconds = round(seconds * 1_000) + ON_THE_WAY
-        is_mariadb = self.connection.mysql_is_mariadb  # type: ignore[attr-defined]
-        # MySQL has whole seconds only.
-        recent = f"time_ms < {milliseconds}" if is_mariadb else "time < 1"
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT EXISTS(SELECT 1 FROM information_schema.processlist WHERE db = DATABASE()"  # noqa: S608 (a number)
-                f" AND id <> CONNECTION_ID() AND (command <> 'Sleep' OR {recent}))"
-            )
-            return bool(cursor.fetchone()[0]), None
+        """Ask who is connected. Without the privilege PROCESS only the same user's are seen.
 
+        MySQL knows for how many whole seconds a connection has been idle, so others may count as
+        active for a second longer than they are. A second statement is needed if the first table
+        does not list even this connection.
+        """
+        for table in _PROCESSES:
+            answer = self._others_in(table)
+            if answer is not None:
+                return answer, None
+        return True, None
 
-def _delete_few_unlocked(cursor: CursorWrapper, expired: Expired) -> Batch:
-    """Skip locked rows, with one statement for each row, until the batch is past them.
-
-    ``key IN (…)`` may scan the table, and then it locks, and waits for, every row of it.
-    """
-    table, key, condition, [*values, limit] = expired
-    few = min(limit, _FEW)
-    cursor.execute(
-        f"SELECT {key}, expires_at FROM {table} WHERE {condition}"  # noqa: S608
-        " ORDER BY expires_at LIMIT %s FOR UPDATE SKIP LOCKED",
-        [*values, few],
-    )
-    found = cursor.fetchall()
-    cursor.executemany(
-        f"DELETE FROM {table} WHERE {key} = %s",  # noqa: S608
-        [[value] for value, _ in found],
-    )
-    return Batch(len(found), len(found) == few, found[-1][1] if found else None)
+    def _others_in(self, table: str) -> bool | None:
+        """Return whether ``table`` lists others at work, or None if it does not list even us."""
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT SUM(id = CONNECTION_ID()), SUM(id <> CONNECTION_ID()"  # noqa: S608
+                    " AND db = DATABASE() AND (command <> 'Sleep' OR time < 1))"
+                    f" FROM {table}"
+                )
+                ourselves, others = cursor.fetchone()
+        except DatabaseError as error:
+            if error_code(error) not in _NOT_TO_BE_HAD:
+                raise
+            return None
+        return bool(others) if ourselves else None

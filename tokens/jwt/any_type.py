@@ -12,9 +12,11 @@ from rest_framework_simplejwt.settings import api_settings
 
 from ..claims import REFRESH, Claims, type_of
 from ..conf import simplejwt
+from ..exceptions import TokenMalformed
 from . import asking, backends
+from .backends import ODD_CLAIM
 from .classes import RefreshToken
-from .revocable import MAX_TOKEN_BYTES, ODD_CLAIM, RevocableToken, simplejwt_errors
+from .revocable import MAX_TOKEN_BYTES, RevocableToken
 
 
 class AnyToken(RevocableToken, base.UntypedToken):
@@ -29,10 +31,8 @@ class AnyToken(RevocableToken, base.UntypedToken):
         """
         usual, raw = super().get_token_backend(), cast("str | bytes | None", self.token)
         if self._decides is None and raw is not None:
-            named = [refresh_token_class(), *api_settings.AUTH_TOKEN_CLASSES]
-            classes = [kind for kind in named if not issubclass(kind, base.UntypedToken)]
             try:
-                self._decides = backends.deciding(raw, classes, others=usual)
+                self._decides = backends.deciding(raw, _typed_classes(), others=usual)
             except TokenBackendError as error:
                 raise TokenError(_("Token is invalid")) from error
         return self._decides or usual
@@ -42,10 +42,13 @@ class AnyToken(RevocableToken, base.UntypedToken):
             raise TokenError(_("Token has no type"))
 
     def _ask(self, claims: Claims) -> None:
-        is_refresh = type_of(self.payload) == REFRESH
-        ask = asking.about_refresh if is_refresh else asking.about_access
-        with simplejwt_errors():
-            ask(claims, self.payload)
+        ask = asking.about_refresh if is_refresh(self) else asking.about_access
+        ask(claims, self.payload)
+
+
+def is_refresh(token: RevocableToken) -> bool:
+    """Return whether the token is one to refresh with, by its type."""
+    return bool(type_of(token.payload) == REFRESH)
 
 
 def refresh_token_class() -> Any:
@@ -57,12 +60,16 @@ def refresh_token_class() -> Any:
     return named if issubclass(named, RevocableToken) else RefreshToken
 
 
+def _typed_classes() -> list[Any]:
+    named = [refresh_token_class(), *api_settings.AUTH_TOKEN_CLASSES]
+    return [kind for kind in named if not issubclass(kind, base.UntypedToken)]
+
+
 @sensitive_variables()
-def token_for_logout(raw: str | bytes, *, types: Sequence[str | None]) -> AnyToken:
+def signed_token(raw: str | bytes) -> AnyToken:
     """Return a token that we signed, even if it has expired or was revoked.
 
-    Logging out with an expired token still ends its session, so this ignores the expiry. Raises
-    TokenError if the signature is bad, a claim is odd, or the token's type is not in ``types``.
+    Raises TokenError if the signature is bad or a claim is odd.
     """
     if len(raw) > MAX_TOKEN_BYTES:
         raise TokenError(_("Token is too long"))
@@ -72,9 +79,37 @@ def token_for_logout(raw: str | bytes, *, types: Sequence[str | None]) -> AnyTok
         token.payload = backends.decode_even_if_expired(token.get_token_backend(), raw)
     except (TokenBackendError, *ODD_CLAIM) as error:
         raise TokenError(_("Token is invalid")) from error
-    if simplejwt.TOKEN_TYPE_CLAIM is not None and type_of(token.payload) not in types:
-        raise TokenError(_("Token has wrong type"))
     token.claims  # noqa: B018 - raises TokenError if one is odd
+    return token
+
+
+@sensitive_variables()
+def is_signed(raw: str | bytes) -> bool:
+    """Return whether we signed a text, whatever its claims say.
+
+    Its signature, algorithm, issuer and audience are right.
+    """
+    if len(raw) > MAX_TOKEN_BYTES:
+        return False
+    decode = backends.decode_if_signed
+    usual = AnyToken().token_backend
+    try:
+        decode(backends.deciding(raw, _typed_classes(), others=usual, decode=decode), raw)
+    except (TokenBackendError, *ODD_CLAIM):
+        return False
+    return True
+
+
+@sensitive_variables()
+def token_for_logout(raw: str | bytes, *, types: Sequence[str | None]) -> AnyToken:
+    """Return ``signed_token`` if its type is in ``types``; raise TokenError if it is not.
+
+    Logging out with an expired token still ends its session.
+    """
+    token = signed_token(raw)
+    if simplejwt.TOKEN_TYPE_CLAIM is not None and type_of(token.payload) not in types:
+        error = TokenMalformed(simplejwt.TOKEN_TYPE_CLAIM)
+        raise TokenError(_("Token has wrong type")) from error
     return token
 
 

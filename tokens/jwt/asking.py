@@ -3,8 +3,7 @@
 Requests, refreshes, ``token/verify/`` and the token classes ask here.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,33 +17,39 @@ from ..conf import conf
 from ..exceptions import PasswordChanged, UserInactive
 
 # About what a caller asks the blacklist itself: the text of one token, or an authentication.
-_left_to_caller: ContextVar[object] = ContextVar("left_to_caller", default=None)
+# Requests set it by hand: see ``caller_asks_about``.
+left_to_caller: ContextVar[object] = ContextVar("left_to_caller", default=None)
 
 
-@contextmanager
-def caller_asks_about(subject: object) -> Iterator[None]:
+class caller_asks_about:  # noqa: N801 (callers see a function)
     """Let the caller ask the blacklist about ``subject``, in a query that it makes anyway.
 
     Code that verifies ``subject`` in this context does not ask; all other tokens are asked about
     as always. ``subject`` is the text of a token (this very object), or an authentication, which
     stands for the token that it finds in the request.
     """
-    reset = _left_to_caller.set(subject)
-    try:
-        yield
-    finally:
-        _left_to_caller.reset(reset)
 
+    # Not a generator, which takes four times as long. What each request does twice sets
+    # ``left_to_caller`` by hand, which takes a quarter of this.
 
-def is_left_to_caller(subject: object) -> bool:
-    """Return whether a caller asks the blacklist about exactly this ``subject``."""
-    return subject is not None and _left_to_caller.get() is subject
+    __slots__ = ("_before", "_subject")
+
+    def __init__(self, subject: object) -> None:
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        self._before = left_to_caller.set(self._subject)
+
+    def __exit__(self, *_: object) -> None:
+        left_to_caller.reset(self._before)
 
 
 def about_access(
     claims: Claims, payload: Mapping[str, Any], *, spare_statements: bool = False
-) -> None:
+) -> AbstractBaseUser | None:
     """Ask whether a token of these claims would be accepted with a request. One statement.
+
+    Returns the user, if the user was asked.
 
     The user is asked too, unless the token names none or the project's users are not in its
     database (stateless authentication). With ``spare_statements`` the user is not asked either if
@@ -52,28 +57,34 @@ def about_access(
 
     Raises TokenRevoked, UserUnknown, UserInactive or PasswordChanged.
     """
-    spared = spare_statements and bool(conf.TOKENS_CHECK_MAX_AGE)
+    spared = spare_statements and conf.TOKENS_CHECK_MAX_AGE
     if claims.user_id is None or spared or not users.are_local():
         blacklist.check(claims)
-    else:
-        check_user(blacklist.user_of(claims), payload)
+        return None
+    user = blacklist.user_of(claims)
+    check_user(user, payload)
+    return user
 
 
-def about_refresh(claims: Claims, payload: Mapping[str, Any]) -> None:
+def about_refresh(claims: Claims, payload: Mapping[str, Any]) -> AbstractBaseUser | None:
     """Ask whether a refresh token of these claims would be refreshed. One statement, no write.
+
+    Returns the user, if the user was asked.
 
     Raises TokenRevoked, UserUnknown, UserInactive or PasswordChanged.
     """
     if claims.sid is not None:
-        user: Any = sessions.accepting(claims).user
-    elif claims.user_id is None or not users.are_local():
-        blacklist.check(claims)
-        return
+        user: AbstractBaseUser = sessions.accepting(claims).user
     else:
+        sessions.check_age(claims.issued_at)
+        if claims.user_id is None or not users.are_local():
+            blacklist.check(claims)
+            return None
         user = blacklist.user_of(claims)
         check_claim_of_password(user, payload)
     if not api_settings.USER_AUTHENTICATION_RULE(user):
         raise UserInactive
+    return user
 
 
 def check_user(user: AbstractBaseUser, payload: Mapping[str, Any]) -> None:

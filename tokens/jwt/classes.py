@@ -1,17 +1,18 @@
 """The token classes: simplejwt's, checked against the blacklist whenever they are verified."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from datetime import datetime, timedelta
+from typing import Any, Self, cast
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from rest_framework_simplejwt import tokens as base
+from rest_framework_simplejwt.exceptions import TokenError
 
-from .. import blacklist, clock, sessions, users
+from .. import blacklist, clock, retry, sessions, users
 from ..claims import Claims, sid_in
 from ..conf import conf, simplejwt
-from ..exceptions import TokenRevoked, UserInactive
+from ..exceptions import TokenExpired, TokenMalformed, TokenRevoked, UserInactive
 from ..keys import new_sid
 from ..models import TokenSession
 from . import asking
@@ -30,13 +31,25 @@ class SlidingToken(RevocableToken, base.SlidingToken):  # type: ignore[misc]
     lifetime = Lifetime("SLIDING_TOKEN_LIFETIME", base.SlidingToken)
 
     def extend(self) -> None:
-        """Let the token live for one more lifetime. Raises TokenError after its refresh limit.
+        """Let the token live for one more lifetime.
+
+        Asks the blacklist and the user, also if checks are cached. Raises TokenError if the token
+        would not be accepted with a request, or after its refresh limit.
 
         Its ``iat`` stays the moment of the login: whatever refuses the user's tokens refuses it
         too, even if that was not committed yet when this was called.
         """
-        self.check_exp(simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM)
+        claim = simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM
+        try:
+            self.check_exp(claim)
+        except TokenError as error:
+            raise error from (TokenExpired() if claim in self.payload else TokenMalformed(claim))
+        with simplejwt_errors():
+            claims = self._claims()
+            sessions.check_age(claims.issued_at)
+            asking.about_access(claims, self.payload)
         self.set_exp()
+        self._end_with(claims.issued_at)
 
 
 class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
@@ -48,16 +61,21 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
     _session: TokenSession | None = None
 
     @classmethod
-    def for_user(cls, user: Any) -> Self:
+    def for_user(cls, user: Any, lifetime: timedelta | None = None) -> Self:
         """Return the refresh token of a new session of ``user``. One statement.
 
-        Raises LoginOutdated, as for all tokens. If you give the token a longer life afterwards
-        (``set_exp``, "remember me"), the session follows when the token is encoded.
+        With a ``lifetime`` ("remember me"), that is how long each refresh token of the session
+        lives, unless TOKENS_SESSION_MAX_AGE ends it. If you call ``set_exp`` afterwards, the
+        session follows when the token is encoded.
+
+        Raises LoginOutdated, as for all tokens, and ValueError if ``lifetime`` is not positive.
         """
-        return super().for_user(user)
+        if lifetime is not None and lifetime <= timedelta(0):
+            raise ValueError(f"A lifetime must be positive, not {lifetime!r}.")
+        return cls._for_user(user, lifetime=lifetime)
 
     @property
-    def access_token(self) -> base.AccessToken:
+    def access_token(self) -> AccessToken:
         """An access token of the same session, with this token's claims.
 
         Without a session it is as old as this token: whatever refuses the user's tokens refuses it
@@ -69,7 +87,7 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
             access["iat"] = self["iat"]
         if isinstance(access, RevocableToken):
             access._sid = sid
-        return access
+        return cast(AccessToken, access)
 
     def outstand(self) -> TokenSession | None:  # type: ignore[override]
         """Start a session for a token that was made without ``for_user``, and return it.
@@ -79,8 +97,10 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         if self.claims.sid is not None:
             return None
         pk = users.pk_of(self.claims)
-        user = get_user_model()._default_manager.filter(pk=pk).first()
-        return self._start_session(user) if user else None
+        user = retry.lost_races(users.shown(users.database()).filter(pk=pk).first)()
+        if user is None:
+            return None
+        return self._start_session(user, lifetime=self._lifetime_given(self.claims))
 
     def use(self, may_log_in: Callable[[AbstractBaseUser], bool]) -> None:
         """Use this token for a refresh; with ROTATE_REFRESH_TOKENS it becomes its successor.
@@ -93,8 +113,16 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         claims = self.claims
         used_up = False
         if claims.sid is None:
-            try:
+            sessions.check_age(claims.issued_at)
+            given = dict(self.payload)
+
+            @retry.lost_races
+            def adopt() -> None:
+                self.payload = dict(given)
                 self._adopt(claims, may_log_in)
+
+            try:
+                adopt()
             except TokenRevoked:
                 claims, used_up = sessions.adopted(claims), True
                 self._belong_to(claims.sid)
@@ -107,7 +135,8 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         if not may_log_in(session.user):
             raise UserInactive
         if simplejwt.ROTATE_REFRESH_TOKENS:
-            self._become(sessions.rotate(session, claims, self._successor()))
+            new = self._successor(session.lifetime, sessions.login_of(session))
+            self._become(sessions.rotate(session, claims, new))
         else:
             sessions.touch(session, claims)
         asking.renew_claim_of_password(session.user, self.payload)
@@ -133,16 +162,24 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
                 asking.renew_claim_of_password(user, self.payload)
             if simplejwt.ROTATE_REFRESH_TOKENS:
                 blacklist.use_up(claims, user=user)
-                self._become(self._successor())
+                lifetime = self._lifetime_given(claims)
+                self._become(self._successor(lifetime))
                 if user is not None:
-                    self._start_session(user, continues=claims)
+                    self._start_session(user, lifetime=lifetime, continues=claims)
             elif session := sessions.continuing(claims):
                 # It was imported, and is used like any other.
                 sessions.touch(session, adopted := sessions.adopted(claims))
                 self._belong_to(adopted.sid)
+        if self._session is not None and self._session.has_ended:
+            raise TokenRevoked
 
-    def _successor(self) -> sessions.Successor:
+    def _successor(
+        self, lifetime: timedelta | None, login: datetime | None = None
+    ) -> sessions.Successor:
         fresh = type(self)()
+        if lifetime is not None:
+            fresh.set_exp(from_time=fresh.current_time, lifetime=lifetime)
+        fresh._end_with(login or fresh.current_time)
         claims = fresh.claims
         return sessions.Successor(claims.jti, fresh.current_time, claims.expires_at)
 
@@ -152,15 +189,29 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         self.payload["exp"] = clock.to_epoch(successor.expires_at)
 
     def __str__(self) -> str:
-        if self._session is not None and self._session.expires_at != self.claims.expires_at:
-            sessions.extend(self._session, self.claims.expires_at)
+        session = self._session
+        if session is not None and session.expires_at != self.claims.expires_at:
+            lifetime = self._lifetime_given(self.claims)
+            self._end_with(sessions.login_of(session))
+            sessions.extend(session, self.claims.expires_at, lifetime=lifetime)
         return super().__str__()
 
+    def _lifetime_given(self, claims: Claims) -> timedelta | None:
+        """Return how long this token lives if that is not how long its class does."""
+        if "iat" not in self.payload:
+            return None
+        return sessions.lifetime_given(claims.expires_at - claims.issued_at, self.lifetime)
+
     def _start_session(
-        self, user: AbstractBaseUser, *, continues: Claims | None = None
+        self,
+        user: AbstractBaseUser,
+        *,
+        lifetime: timedelta | None,
+        continues: Claims | None = None,
     ) -> TokenSession:
         self._belong_to(sessions.adopted(continues).sid if continues else new_sid())
-        self._session = sessions.start(user, self.claims, continues=continues)
+        self._end_with(self.claims.issued_at)
+        self._session = sessions.start(user, self.claims, lifetime=lifetime, continues=continues)
         return self._session
 
     def _belong_to(self, sid: str | None) -> None:
@@ -168,8 +219,7 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         self.payload[conf.TOKENS_SESSION_CLAIM] = sid
 
     def _issue_to(self, user: Any) -> None:
-        self._start_session(user)
+        self._start_session(user, lifetime=self._lifetime_given(self.claims))
 
     def _ask(self, claims: Claims) -> None:
-        with simplejwt_errors():
-            asking.about_refresh(claims, self.payload)
+        asking.about_refresh(claims, self.payload)

@@ -5,14 +5,13 @@ OutstandingToken of the user) raises AttributeError, which ``except Exception`` 
 the logout looks done, and nothing was revoked. So each use says what to call instead, and logs it.
 """
 
-import logging
 import sys
 from typing import Any, NoReturn
 
 from django.contrib.auth import get_user_model
 from rest_framework_simplejwt.token_blacklist.models import BlacklistedToken, OutstandingToken
 
-logger = logging.getLogger("tokens")
+from ..log import logger
 
 OLD_MODELS: tuple[Any, ...] = (OutstandingToken, BlacklistedToken)
 REVERSE_NAME = "outstandingtoken_set"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ..schedule.exit_codes import FAILED, USAGE
+from ..schedule.exit_codes import USAGE
 
 
 @contextmanager
@@ -16,9 +16,9 @@ def written(
 ) -> Iterator[Callable[[], object]]:
     """Write the metrics to ``path`` when the command ends, even if it fails.
 
-    Gives a function that writes them earlier, for a command that keeps going; that one reports a
-    failure to standard error. Raises CommandError at the start if no file can be written there,
-    and at the end if writing failed.
+    Gives a function that writes them earlier, for a command that keeps going. Raises CommandError
+    at the start if no file can be written there. If writing fails later, standard error says so,
+    and the exit code stays that of the work.
     """
     if path is None:
         yield lambda: None
@@ -36,17 +36,13 @@ def written(
         try:
             write_textfile(path, using=using)
         except OSError as error:
-            command.stderr.write(_unwritten(path, error))
+            reason = error.strerror or error
+            command.stderr.write(f"The metrics could not be written to {path}: {reason}")
 
     try:
         yield write
-    except BaseException:
-        write()  # The command's own exit code matters more than the file.
-        raise
-    try:
-        write_textfile(path, using=using)
-    except OSError as error:
-        raise CommandError(_unwritten(path, error), returncode=FAILED) from error
+    finally:
+        write()
 
 
 def _check(path: str) -> None:
@@ -62,7 +58,3 @@ def _check(path: str) -> None:
     else:
         return
     raise CommandError(f"--metrics-file: {problem}", returncode=USAGE)
-
-
-def _unwritten(path: str, error: OSError) -> str:
-    return f"The metrics could not be written to {path}: {error.strerror or error}"

@@ -9,9 +9,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connections
 
-from .. import blacklist, retry
+from .. import blacklist, databases, retry
 from ..formats import Encoder
+from ..log import only_informs
 from ..schedule.exit_codes import FAILED, USAGE
+from .writing import Lenient, Unwritten, is_terminal, write
 
 
 def add_common_arguments(parser: CommandParser) -> None:
@@ -39,23 +41,68 @@ def database_errors_told(using: str) -> Iterator[None]:
     """Turn an error of the database into a CommandError that names the database."""
     try:
         yield
+    except databases.UnsupportedDatabase as error:
+        raise CommandError(str(error), returncode=FAILED) from error
     except Error as error:
-        raise CommandError(
-            f"The database {using!r} can't be used ({retry.describe(error)})."
-            " Is it running, writable and migrated?",
-            returncode=FAILED,
-        ) from error
+        described = retry.describe(error)
+        if databases.took_too_long(error, connections[using]):
+            message = (
+                f"The database {using!r} took too long ({described}). Somebody has locked a table,"
+                " or a limit on statements is too short. Try again."
+            )
+        else:
+            message = (
+                f"The database {using!r} can't be used ({described})."
+                " Is it running, writable and migrated?"
+            )
+        raise CommandError(message, returncode=FAILED) from error
 
 
 def answer(
-    command: BaseCommand, facts: dict[str, Any], lines: Iterable[str], options: dict[str, Any]
+    command: BaseCommand,
+    facts: dict[str, Any],
+    lines: Iterable[str],
+    options: dict[str, Any],
+    *,
+    must_arrive: bool = False,
+    exactly: bool = False,
 ) -> None:
-    """Write the result to standard output, as ``--format`` says; nothing at verbosity 0."""
+    """Write the result to standard output, as ``--format`` says; nothing at verbosity 0.
+
+    If that fails, say so on standard error: what was done is done. ``must_arrive`` is for a result
+    that is all that was asked for: raises CommandError, unless the reader had enough of it. For
+    ``exactly`` see ``writing.write``.
+    """
+    lines = list(lines)
+    try:
+        deliver(command, facts, lines, options, exactly=exactly)
+    except Unwritten as failure:
+        said = lost(failure, None if must_arrive else lines[0])
+        if must_arrive and not failure.reader_is_gone:
+            raise CommandError(said, returncode=FAILED) from failure
+        command.stderr.write(said)
+
+
+def deliver(
+    command: BaseCommand,
+    facts: dict[str, Any],
+    lines: Iterable[str],
+    options: dict[str, Any],
+    *,
+    exactly: bool = False,
+) -> None:
+    """Do as ``answer`` does, but raise ``writing.Unwritten`` if it fails."""
     if options["verbosity"] == 0:
         return
     if options["format"] == "json":
-        lines = [json.dumps(facts, cls=Encoder)]
-    command.stdout.write("\n".join(lines))
+        lines = [json.dumps(facts, cls=Encoder)]  # In ASCII, which every encoding has.
+    write(command.stdout, "\n".join(lines) + "\n", exactly=exactly)
+
+
+def lost(failure: Unwritten, first: str | None) -> str:
+    """Return what is said of a result that was not written; ``first`` is its first line."""
+    what = "The result" if first is None else f"{first.removesuffix('.')}. This"
+    return f"{what} could not be written to standard output: {failure}."
 
 
 @contextmanager
@@ -75,26 +122,74 @@ def progress(
     except ImportError:  # It comes with the extra "progress".
         yield lambda _rows: None
         return
-    with tqdm(total=total(), unit=" rows", desc=verb, leave=False) as bar:
+    shown: dict[str, Any] = {"unit": " rows", "desc": verb, "leave": False, "dynamic_ncols": True}
+    bar = _Bar(lambda: tqdm(total=_known(total), file=Lenient(sys.stderr), **shown))
+    try:
         yield bar.update
+    finally:
+        bar.close()
+
+
+class _Bar:
+    """A progress bar that is gone once it fails: the work goes on."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._bar: Any = None
+        with only_informs("the progress bar can't be shown"):
+            self._bar = make()
+
+    def update(self, rows: int) -> None:
+        self._call("update", rows)
+
+    def close(self) -> None:
+        self._call("close")
+
+    def _call(self, name: str, *arguments: object) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with only_informs("the progress bar can't be shown any more"):
+                getattr(bar, name)(*arguments)
+                self._bar = bar
+
+
+def _known(total: Callable[[], int | None]) -> int | None:
+    """Return the total, or None if the database does not tell it."""
+    try:
+        return total()
+    except Error:
+        return None
 
 
 def confirm(command: BaseCommand, question: str) -> None:
     """Ask on the terminal; raise CommandError unless the answer is yes.
 
-    The question goes to standard error: standard output carries the result only.
+    The question goes to standard error: standard output carries the result only. Who can't be
+    shown it can't answer it.
     """
-    if not sys.stdin.isatty():
-        raise CommandError(
-            f"{question} Nobody can be asked here, so nothing was changed: add --no-input.",
-            returncode=USAGE,
-        )
-    command.stderr.write(f"{question} Type yes to continue: ", ending="", style_func=str)
-    command.stderr.flush()
+    nobody = CommandError(
+        f"{question} Nobody can be asked here, so nothing was changed: add --no-input.",
+        returncode=USAGE,
+    )
+    if not is_terminal(sys.stdin):
+        raise nobody
     try:
-        said = input()
+        write(command.stderr, f"{question} Type yes to continue: ")
+    except Unwritten as failure:
+        raise nobody from failure
+    try:
+        said = _typed()
     except (EOFError, KeyboardInterrupt):
         command.stderr.write("", style_func=str)
         said = ""
     if said.strip().lower() not in ("y", "yes"):
         raise CommandError("Nothing was changed.", returncode=FAILED)
+
+
+def _typed() -> str:
+    try:
+        try:
+            return input()
+        except RuntimeError:  # It needs a standard output, which is closed.
+            return sys.stdin.readline()
+    except UnicodeDecodeError:
+        return ""

@@ -65,10 +65,12 @@ def _answer(answer: Any, error: Exception) -> Any:
     Under ATOMIC_REQUESTS, DRF rolls back after each error. The session would be there again,
     although its refresh token was stolen.
     """
+    from ..api import reasons
     from ..api.errors import DATABASE_ERRORS, unavailable
 
     if isinstance(error, DATABASE_ERRORS):
         error = unavailable()
+    reasons.take_along(error)
     intact = [one for one in connections.all(initialized_only=True) if _is_intact(one)]
     response = answer(error)
     if _has_ended_login(error):

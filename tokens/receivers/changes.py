@@ -1,8 +1,8 @@
 """End a user's sessions when the user is saved with changes that count (ASVS 5.0, 7.4.2, 7.4.3).
 
 ``before_save`` reads the stored user, and ``after_save`` compares. Django sends its signals for
-instances; ``QuerySet.update()`` sends none. After such a bulk change, call ``sessions.end_all`` for
-each user, or run ``manage.py revoke_tokens``. Even without that, the next refresh of a session
+instances; ``QuerySet.update()`` sends none. After such a bulk change, call ``sessions.end_for``,
+or run ``manage.py revoke_tokens``. Even without that, the next refresh of a session
 notices that the password has changed.
 """
 
@@ -13,9 +13,10 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
+from django.db import connections
 from django.db.models import NOT_PROVIDED, Field, Model
 
-from .. import passwords, sessions, users
+from .. import blacklist, databases, passwords, retry, sessions, users
 from ..conf import conf, simplejwt
 from ..models import BlacklistEntry
 
@@ -34,13 +35,18 @@ def before_save(
     update_fields: Collection[str] | None,
     **kwargs: Any,
 ) -> None:
-    """Remember the user as stored, if the save may change what counts. One statement at most."""
+    """Remember the user as stored, if the save may change what counts. One statement at most.
+
+    Raises databases.UnsupportedDatabase before anything is saved, if no session could be ended.
+    """
     if raw:
         return
     watched = update_fields is None or _may_count(update_fields)
     # Django inserts a new instance whose key has a default, and does not look for its row.
     inserts = instance._state.adding and _has_new_key(instance)
     stored = _stored(sender, instance, using) if watched and not inserts else None
+    if stored is not None:
+        _check_support(stored, instance, update_fields)
     vars(instance).setdefault(_STORED, []).append(stored)
 
 
@@ -63,23 +69,47 @@ def after_save(
     if under_way:
         vars(instance)[_STORED] = under_way
     if stored is not None and not created:
-        _compare(stored, _as_saved(stored, instance, using, update_fields), instance)
+        user = _as_saved(stored, instance, using, update_fields)
+        reason = _reason_to_end(stored, user, instance)
+        if reason is Reason.PASSWORD_CHANGE:
+            sessions.end_for_new_password(user, stored)
+        elif reason is not None:
+            sessions.end_all(stored, reason=reason)
+        elif stored.password != user.password and "password_change" in conf.TOKENS_REVOKE_ON:
+            sessions.rehash(user, stored)
     passwords.spend(instance)
 
 
-def _compare(before: Any, user: Any, saved: Any) -> None:
+def _reason_to_end(before: Any, user: Any, saved: Any) -> Reason | None:
+    """Return why a user's sessions end who was ``before`` and is ``user`` now, or None."""
     counted = conf.TOKENS_REVOKE_ON
-    rehashed = before.password != user.password and "password_change" in counted
-    changed = rehashed and not passwords.is_same(before.password, user.password, saved=saved)
     if _user_id(before) != _user_id(user):
         # Tokens with the old id could become those of another user.
-        sessions.end_all(before, reason=Reason.ID_CHANGE)
-    elif before.is_active and not user.is_active and "deactivation" in counted:
-        sessions.end_all(before, reason=Reason.DEACTIVATION)
-    elif changed:
-        sessions.end_for_new_password(user, before)
-    elif rehashed:
-        sessions.rehash(user, before)
+        return Reason.ID_CHANGE
+    if before.is_active and not user.is_active and "deactivation" in counted:
+        return Reason.DEACTIVATION
+    if "password_change" not in counted:
+        return None
+    same = passwords.is_same(before.password, user.password, saved=saved)
+    return None if same else Reason.PASSWORD_CHANGE
+
+
+def _check_support(stored: Any, instance: Model, update_fields: Collection[str] | None) -> None:
+    """Raise databases.UnsupportedDatabase if the save would end sessions and nothing could.
+
+    Afterwards it would be too late: the new password, for example, would already be stored.
+    """
+    connection = connections[blacklist.database()]
+    if databases.supports(connection):
+        return
+    user = copy(stored)
+    for field in _saved_fields(instance, update_fields):
+        if field.name in _names():
+            value = vars(instance)[field.attname]
+            known = not hasattr(value, "resolve_expression")
+            setattr(user, field.attname, field.to_python(value) if known else None)
+    if _reason_to_end(stored, user, instance) is not None:
+        databases.of(connection)
 
 
 def _user_id(user: Any) -> str:
@@ -112,7 +142,8 @@ def _stored(model: type[Model], instance: Model, using: str) -> Any:
     value = getattr(instance, key.attname)
     if value is None:
         return None
-    return next(iter(users.everyone(using).filter(**{key.attname: value})), None)
+    rows = users.everyone(using).filter(**{key.attname: value})
+    return retry.lost_races(lambda: next(iter(rows.all()), None))()
 
 
 def _common_model(model: type[Model]) -> type[Model]:

@@ -8,7 +8,6 @@ Models are imported when the server starts, so this can be imported before ``dja
 """
 
 import asyncio
-import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
@@ -17,14 +16,13 @@ from time import monotonic
 from typing import Any
 
 from ..conf import conf
+from ..log import logger
 from . import durations
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-logger = logging.getLogger("tokens")
 
 
 class CleanupLifespan:

@@ -4,7 +4,6 @@ The database says when a run is due, not a timer. So a restart resets nothing, a
 process has cleaned up meanwhile, this one waits until the interval has passed since then.
 """
 
-import logging
 import random
 import threading
 from collections.abc import Callable
@@ -17,10 +16,9 @@ from django.db import Error, connections
 from .. import blacklist, cleanup, clock, retry
 from ..cleanup import TICK, CleanupReport
 from ..conf import conf
+from ..log import logger
 from ..models import CleanupRun
 from . import durations
-
-logger = logging.getLogger("tokens")
 
 # How long to wait after the first failed run. Each further failure doubles it.
 _FIRST_RETRY = timedelta(minutes=1)

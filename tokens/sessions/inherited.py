@@ -5,16 +5,16 @@ The part of ``sessions`` that matters while a project moves from simplejwt's bla
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import connections, transaction
 from django.db.models import BooleanField, Expression
 
-from .. import blacklist, old_tables, passwords
+from .. import blacklist, clock, old_tables, passwords, retry
 from ..claims import Claims
-from ..exceptions import TokenRevoked
+from ..exceptions import ClientReason, TokenRevoked
 from ..keys import adopted_sid, key_for
 from ..models import BlacklistEntry, TokenSession
 from ..querysets import SessionQuerySet
@@ -22,13 +22,16 @@ from . import rotation
 from .rotation import Successor
 
 
+@retry.lost_races
 def find(claims: Claims, *, using: str) -> TokenSession | None:
     """Return the session that continues a token without ``sid``, or None if there is none."""
     sid = adopted_sid(claims.jti, issuer=claims.issuer, issued_at=claims.issued_at)
     return TokenSession.objects.using(using).named(sid).first()
 
 
-def go_on(user: Any, refresh: Claims, continues: Claims, *, using: str) -> TokenSession | None:
+def go_on(
+    user: Any, refresh: Claims, continues: Claims, *, lifetime: timedelta | None, using: str
+) -> TokenSession | None:
     """Let the imported session of ``continues`` go on with the refresh token that follows it.
 
     Returns None if it was not imported. At most two statements. Raises TokenRevoked if the session
@@ -40,9 +43,9 @@ def go_on(user: Any, refresh: Claims, continues: Claims, *, using: str) -> Token
     session.user = user
     new = Successor(refresh.jti, refresh.issued_at, refresh.expires_at)
     if not passwords.may_go_on(session.auth_hash, user):
-        raise TokenRevoked
-    hashes = {"auth_hash": passwords.auth_hash(user)}
-    if rotation.replace(session, continues, new, using=using, also=hashes) != new:
+        raise TokenRevoked(ClientReason.PASSWORD_CHANGED)
+    also = {"auth_hash": passwords.auth_hash(user), "lifetime": lifetime}
+    if rotation.replace(session, continues, new, using=using, also=also) != new:
         raise TokenRevoked
     session.refresh_jti, session.expires_at = new.jti, new.expires_at
     return session
@@ -76,6 +79,7 @@ class _IssuedElsewhere(Expression):
         return f"EXISTS({old_tables.outstanding(connection.alias)})", (self.jti,)
 
 
+@retry.lost_races
 def was_used_up(claims: Claims, *, using: str) -> bool:
     """Return whether a refresh token that an old server made has been used here."""
     if not old_tables.are_asked(using):
@@ -164,5 +168,5 @@ def hand_over(session: TokenSession, jti: str, *, expires_at: datetime, using: s
         using=using,
         refresh_jti=jti,
         previous_jti=session.refresh_jti,
-        expires_at=max(session.expires_at, expires_at),
+        expires_at=max(clock.latest(session.expires_at, using), expires_at),
     )

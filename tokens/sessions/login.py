@@ -3,6 +3,7 @@
 The part of ``sessions`` that each login runs; only that module imports it.
 """
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,13 +11,20 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import connections, transaction
 from django.db.models import Exists, F, Value
 
-from .. import databases, origin, users
+from .. import databases, origin, retry, users
 from ..claims import Claims
 from ..exceptions import UserChanged
 from ..models import TokenSession
 
 
-def new(user: Any, refresh: Claims, *, auth_hash: str, continues: Claims | None) -> TokenSession:
+def new(
+    user: Any,
+    refresh: Claims,
+    *,
+    auth_hash: str,
+    lifetime: timedelta | None,
+    continues: Claims | None,
+) -> TokenSession:
     """Return the row, not saved, of a login whose refresh token has these claims."""
     return TokenSession(
         sid=UUID(refresh.sid or ""),
@@ -26,10 +34,12 @@ def new(user: Any, refresh: Claims, *, auth_hash: str, continues: Claims | None)
         rotated_at=refresh.issued_at if continues else None,
         auth_hash=auth_hash,
         expires_at=refresh.expires_at,
+        lifetime=lifetime,
         **origin.metadata(),
     )
 
 
+@retry.lost_races
 def insert(
     session: TokenSession, user: AbstractBaseUser, *, using: str, unless_known: bool = False
 ) -> None:

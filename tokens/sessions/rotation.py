@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.models import CharField
 
 from .. import clock, origin
 from ..claims import Claims
@@ -97,7 +98,8 @@ def swap(session: TokenSession, jti: str, *, using: str, **values: Any) -> bool:
     columns, parameters = [], []
     for field, value in [(field_of(key), value) for key, value in values.items()]:
         columns.append(f"{name(field.column)} = %s")
-        parameters.append(field.get_db_prep_save(value, connection))
+        is_text = type(field) is CharField and type(value) is str  # which the database takes as is
+        parameters.append(value if is_text else field.get_db_prep_save(value, connection))
     parameters += [field_of("sid").get_db_prep_save(session.sid, connection), jti]
     sql = (
         f"UPDATE {name(TokenSession._meta.db_table)} SET {', '.join(columns)}"  # noqa: S608
@@ -128,10 +130,12 @@ def graceful(session: TokenSession, claims: Claims) -> Successor | None:
 
     Only the client that won sets ``rotated_at``, so the grace period never renews itself.
     """
-    rotated_at = session.rotated_at
-    if session.previous_jti != claims.jti or rotated_at is None:
+    if session.previous_jti != claims.jti or session.rotated_at is None:
         return None
-    if rotated_at <= clock.now() - conf.TOKENS_ROTATION_GRACE:
+    now, grace = clock.now(), conf.TOKENS_ROTATION_GRACE
+    using = session._state.db or DEFAULT_DB_ALIAS
+    rotated_at = clock.recorded(session.rotated_at, using, by=now + grace)
+    if rotated_at <= now - grace:
         return None
     return Successor(session.refresh_jti, rotated_at, session.expires_at)
 

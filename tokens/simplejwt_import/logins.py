@@ -93,8 +93,9 @@ def _not_refused(tokens: list[OldToken], known: dict[Any, Any], *, using: str) -
     rows = BlacklistEntry.objects.using(using).filter(key__in=keys)
     refused = dict(rows.values_list("key", "issued_before"))
     always = clock.end_of_time()
+    until = {key: clock.latest(moment or always, using) for key, moment in refused.items()}
     return [
         token
         for token, some in asked
-        if not any(key in refused and (refused[key] or always) >= token.issued_at for key in some)
+        if not any(key in until and until[key] >= token.issued_at for key in some)
     ]

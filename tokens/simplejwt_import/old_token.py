@@ -25,6 +25,7 @@ class Names:
     session: str
     last_refresh: str
     after_last_refresh: float
+    end_of_time: datetime
 
     @classmethod
     def now(cls) -> "Names":
@@ -34,6 +35,7 @@ class Names:
             session=conf.TOKENS_SESSION_CLAIM,
             last_refresh=simplejwt.SLIDING_TOKEN_REFRESH_EXP_CLAIM,
             after_last_refresh=more.total_seconds(),
+            end_of_time=clock.end_of_time(),
         )
 
 
@@ -51,9 +53,9 @@ class OldToken:
         pk: int,
         jti: str,
         user_pk: Any,
-        created_at: datetime | None,
-        expires_at: datetime,
         text: str,
+        expires_at: datetime | None,
+        created_at: datetime | None,
         blacklisted_at: datetime | None = None,
     ) -> None:
         self._names = names
@@ -96,21 +98,22 @@ class OldToken:
 
         A sliding token lives for one more lifetime after its last refresh.
         """
-        ends = [self._seconds("exp")]
+        end = self._seconds("exp") or 0.0
         if last_refresh := self._seconds(self._names.last_refresh):
-            ends.append(last_refresh + self._names.after_last_refresh)
-        return max([self.expires_at, *(clock.from_epoch(end) for end in ends if end)])
+            end = max(end, last_refresh + self._names.after_last_refresh)
+        stored = clock.from_epoch(end)
+        return stored if self.expires_at is None else max(self.expires_at, stored)
 
     def may_end_at(self, longest: timedelta | None) -> datetime:
         """The last moment at which the token could be accepted if it was made to live longer.
 
         A project may lengthen it after simplejwt has stored it ("remember me").
         """
+        end_of_time = self._names.end_of_time
         if longest is None:
-            return clock.end_of_time()
+            return end_of_time
         made_at = self.created_at or self.blacklisted_at or self.issued_at
-        latest = clock.end_of_time() - longest
-        return max(self.ends_at, min(made_at, latest) + longest)
+        return max(self.ends_at, min(made_at, end_of_time - longest) + longest)
 
     def _seconds(self, claim: str) -> float | None:
         value = self.payload.get(claim)
@@ -123,7 +126,7 @@ def _payload(text: str) -> dict[str, Any]:
     """Return the claims of the stored text; none if it is no token."""
     try:
         part = text.split(".")[1]
-        found = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        found = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode())
     except (ValueError, IndexError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

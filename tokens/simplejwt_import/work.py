@@ -22,6 +22,8 @@ from .tables import Blacklisted, Outstanding
 
 Reason = BlacklistEntry.Reason
 
+_COUNT_SECONDS = 5.0  # for the progress bar
+
 _COLUMNS = (
     *("key", "scope", "subject", "user_id"),
     *("reason", "created_at", "expires_at"),
@@ -29,8 +31,13 @@ _COLUMNS = (
 
 
 def count(using: str) -> int:
-    """Return how many rows an import reads at most."""
-    return Blacklisted.objects.using(using).count() + Outstanding.objects.using(using).count()
+    """Return how many rows an import reads at most.
+
+    Raises databases.OutOfTime, a database error, if they can't be counted quickly.
+    """
+    questions = databases.questions(using, seconds=_COUNT_SECONDS)
+    models = (Blacklisted, Outstanding)
+    return sum(questions.must_ask(model.objects.using(using).count) for model in models)
 
 
 def run(
@@ -86,11 +93,15 @@ def _refuse(
     oldest = oldest_in_force()
     ends = [(token, token.may_end_at(longest)) for token in tokens]
     by_key = {token.key: (token, end) for token, end in ends if end >= oldest}
-    known = _known(list(by_key), using=using)
-    if not dry_run:
-        rows = [_row(key, *found, using=using) for key, found in by_key.items()]
-        database = databases.of(connections[using])
-        database.insert_rows(BlacklistEntry._meta.db_table, _COLUMNS, rows)
+    connection = connections[using]
+    moment = connection.ops.adapt_datetimefield_value
+    # In the order of their keys: neighbours go to the same page, and imports can't deadlock.
+    rows = sorted(_row(key, *found, moment) for key, found in by_key.items())
+    table, database = BlacklistEntry._meta.db_table, databases.of(connection)
+    if dry_run:
+        known = database.count_rows(table, [row[0] for row in rows])
+    else:
+        known = database.insert_rows(table, _COLUMNS, rows)
     return Report(
         read=len(tokens),
         imported=len(by_key) - known,
@@ -101,23 +112,19 @@ def _refuse(
     )
 
 
-def _known(keys: list[UUID], *, using: str) -> int:
-    return BlacklistEntry.objects.using(using).filter(key__in=keys).count()
-
-
-def _row(key: UUID, token: OldToken, end: datetime, *, using: str) -> tuple[Any, ...]:
-    """Return the values of ``_COLUMNS`` as the database takes them."""
-    connection = connections[using]
-    moment = connection.ops.adapt_datetimefield_value
+def _row(
+    key: UUID, token: OldToken, end: datetime, moment: Callable[[datetime], object]
+) -> tuple[Any, ...]:
+    """Return the values of ``_COLUMNS``; ``moment`` returns one as the database takes it."""
     made_at = token.blacklisted_at or clock.now()
     return (
-        key if connection.features.has_native_uuid_field else key.hex,
+        key.hex,
         BlacklistEntry.Scope.TOKEN.value,
         entries.readable(token.jti),
         token.user_pk,
         Reason.IMPORTED.value,
-        moment(made_at),
-        moment(end),
+        str(moment(made_at)),
+        str(moment(end)),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from .clocks import Clocks
 from .limits import Limits
-from .snapshot import Base, Load, Snapshot
+from .snapshot import Load, Snapshot
 
 
 class Current:
@@ -15,8 +15,9 @@ class Current:
     def __init__(self, limits: Limits, clocks: Clocks) -> None:
         self._limits, self._clocks = limits, clocks
         self.snapshot: Snapshot | None = None
-        self.base: Base | None = None
-        # Counts how often the base was dropped: a load that began before must not bring it back.
+        # What the next load goes on from.
+        self.last: Load | None = None
+        # Counts how often that was dropped: a load that began before must not bring it back.
         self.generation = 0
         # Revocations that a load may not have seen: their fingerprints, and when they were noted.
         self._own: dict[int, float] = {}
@@ -33,7 +34,7 @@ class Current:
         with self._writing:
             if generation != self.generation:
                 return
-            self.base = load.base
+            self.last = load
             start = load.start.elapsed
             if start >= self._valid_from:
                 self._valid_from = start  # a load that began before, and hung, comes too late
@@ -59,7 +60,7 @@ class Current:
         """Use nothing that was read or noted before now."""
         with self._writing:
             self._put_aside(self._clocks.elapsed())
-            self._own, self.base = {}, None
+            self._own, self.last = {}, None
             self.generation += 1
 
     def _put_aside(self, now: float) -> None:

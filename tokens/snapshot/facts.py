@@ -10,11 +10,11 @@ class Facts:
     """How the cached checks of this process do; the numbers count from its start."""
 
     age: float | None  # of the snapshot, in seconds; None without one
-    size: int  # entries in the snapshot; those that it has read twice count twice
+    size: int  # entries in the snapshot; those that are in two of its parts count twice
     loads: int
     failures: int  # loads that failed
     from_snapshot: int  # checks that the snapshot answered
-    not_covered: int  # checks that it never could: old tokens, tokens without ``sid``
+    not_covered: int  # checks that it could not: old tokens, those without ``sid``, old entries
     without_snapshot: int  # checks that found no snapshot young enough
 
 

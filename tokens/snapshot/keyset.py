@@ -5,7 +5,8 @@ is built in short steps, so that other threads get their turn meanwhile.
 """
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 _EMPTY = 0
 _SMALLEST = 8
@@ -16,14 +17,17 @@ class KeySet:
 
     __slots__ = ("_mask", "_slots", "size")
 
-    def __init__(self, members: "array[int]") -> None:
+    _slots: "array[int]"
+
+    def __init__(self, members: Sequence[int], *others: "KeySet") -> None:
+        at_most = len(members) + sum(map(len, others))
         slots_needed = _SMALLEST
-        while slots_needed < 2 * len(members):
+        while slots_needed < 2 * at_most:
             slots_needed *= 2
         slots = array("Q", [_EMPTY]) * slots_needed
         mask = slots_needed - 1
         size = 0
-        for member in members:
+        for member in chain(members, *others):
             slot = member & mask
             while (there := slots[slot]) != _EMPTY and there != member:
                 slot = slot + 1 & mask
@@ -44,6 +48,9 @@ class KeySet:
                     return False
                 slot = slot + 1 & mask
         return True
+
+    def __iter__(self) -> Iterator[int]:
+        return filter(None, self._slots)
 
     def __len__(self) -> int:
         return self.size

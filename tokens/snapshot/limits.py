@@ -11,25 +11,28 @@ class Limits:
 
     # The newest entries that a snapshot holds. Tokens issued before the oldest of them are left
     # to the database.
-    entries: int = 1_000_000
-    # Rows read at once: they decide the memory that reading takes, and how long others wait.
+    entries: int = 1_750_000
+    # Entries in one set: a quarter of a million take 4 MB. A larger one takes longer to build.
+    part: int = 1 << 18
+    # Rows read at once: they decide the memory that reading takes, and how long others wait. If a
+    # load has read more, the next one keeps them, and reads only what was made since.
     slice: int = 10_000
     # This process's own revocations that a load may not have seen. If there are more, the snapshot
     # is put aside until the next load.
     own: int = 10_000
-    # All recent entries are read again when they are this many times as old as reading them took.
-    # Until then a load reads only what was made since.
-    whole_every: float = 20
+    # Users in an answer to readers of the feed whose tokens without a session are refused. If more
+    # were lately, such tokens are decided only if they were issued after that.
+    users: int = 1_000
     # Seconds. An entry whose transaction was open for more than half of this gets a new
-    # ``created_at`` after the commit.
-    patience: float = 30.0
+    # ``created_at`` after the commit. So what was made earlier has been committed.
+    patience: float = 5.0
     # Seconds. One load that hangs holds up the others for no longer than this.
     longest_pause: float = 60.0
 
     def slack(self) -> float:
         """Return by how many seconds an entry may seem older than a token that it refuses.
 
-        Clocks of hosts may differ, and a transaction may stay open unnoticed.
+        Hosts' clocks may differ from the database's, and a transaction may stay open unnoticed.
         """
         return conf.TOKENS_CLEANUP_MARGIN.total_seconds() + self.patience
 

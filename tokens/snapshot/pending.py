@@ -15,9 +15,9 @@ class Revocation:
 
     ``begun`` is a moment of ``clock.elapsed``. ``tell`` lets this process's snapshot know.
     ``move_up`` sets ``created_at`` of the entry to the present moment. It is called if the
-    transaction was open for more than half of ``patience`` seconds, because the snapshots of other
-    processes hold what was made recently. Whatever it raises reaches the caller, who must not
-    answer that the token is revoked.
+    transaction was open for more than half of ``patience`` seconds, because the other processes
+    read only what was made lately, and again if that itself takes so long. Whatever it raises
+    reaches the caller, who must not answer that the token is revoked.
     """
 
     def __init__(
@@ -39,7 +39,9 @@ class Revocation:
             return  # a test only pretends to commit (captureOnCommitCallbacks)
         waiting.discard(ref(self))
         self.tell()
-        if clock.elapsed() - self.begun > self.patience / 2:
+        begun = self.begun
+        while (now := clock.elapsed()) - begun > self.patience / 2:
+            begun = now
             self.move_up()
             # A load that ran meanwhile may have missed the entry in both places.
             self.tell()

@@ -1,9 +1,4 @@
-"""Reading the recent entries, which the snapshot of cached checks is made of.
-
-There is no watermark. Ids and moments are drawn before a transaction commits, so a reader
-that continues from the last row it saw misses late commits. The recent entries are read again from
-the start.
-"""
+"""Reading the recent entries, which the snapshot of cached checks is made of."""
 
 import uuid
 from array import array
@@ -20,15 +15,34 @@ from django.db.backends.utils import CursorWrapper
 from .. import clock, databases
 from ..keys import fingerprint
 from ..models import BlacklistEntry
+from .keyset import KeySet
 from .limits import LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)
-class RecentEntries:
-    """The fingerprints of all committed entries that were made at ``since`` or later."""
+class Part:
+    """Entries that were made one after another.
 
-    fingerprints: "array[int]"
+    Those made at ``since`` or later are all in this part or in one that is newer.
+    """
+
+    keys: KeySet
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecentEntries:
+    """All entries that were made since some moment: at least one part, the newest first.
+
+    ``now`` is a moment of the database's clock. What had been committed by then is here.
+    """
+
+    parts: tuple[Part, ...]
+    now: datetime
+
+    @property
+    def since(self) -> datetime:
+        return self.parts[-1].since
 
 
 def read(
@@ -41,29 +55,34 @@ def read(
     """
     table = connection.ops.quote_name(BlacklistEntry._meta.db_table)
     key = connection.ops.quote_name("key")
-    found = array("Q")
+    clock_of_database = databases.of(connection).NOW.replace("%", "%%")
+    parts: list[Part] = []
+    found, size, now = array("Q"), 0, None
     lowest = connection.ops.adapt_datetimefield_value(clock.stored(since))
     condition, values = "created_at >= %s", [lowest]
     with _one_state(connection) as cursor:
         while True:
             cursor.execute(
-                f"SELECT created_at FROM {table} WHERE {condition}"  # noqa: S608
-                f" ORDER BY created_at DESC LIMIT 1 OFFSET {limits.slice - 1}",
+                f"SELECT {clock_of_database}, (SELECT created_at FROM {table}"  # noqa: S608
+                f" WHERE {condition} ORDER BY created_at DESC LIMIT 1 OFFSET {limits.slice - 1})",
                 values,
             )
-            first = cursor.fetchone()
+            moment, first = cursor.fetchone()
+            now = now or aware(moment)
             # The last value is where the slice ends, above which everything has been read.
-            start = first[0] if first else lowest
+            start = first or lowest
             cursor.execute(
                 f"SELECT {key} FROM {table} WHERE {condition}",  # noqa: S608
                 [start, *values[1:]],
             )
             while rows := cursor.fetchmany(limits.slice):
-                found.extend(map(_fingerprint_of(rows[0][0]), rows))
-            if first is None:
-                return RecentEntries(found, since)
-            if len(found) >= limits.entries:
-                return RecentEntries(found, _aware(start))
+                found.extend(map(fingerprint_of(rows[0][0]), rows))
+            is_last = first is None or size + len(found) >= limits.entries
+            if is_last or len(found) > limits.part - limits.slice:
+                parts.append(Part(KeySet(found), aware(start) if first else since))
+                size, found = size + len(found), array("Q")
+            if is_last:
+                return RecentEntries(tuple(parts), now)
             condition, values = "created_at >= %s AND created_at < %s", [lowest, start]
 
 
@@ -87,14 +106,14 @@ def _one_state(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
                 raise
 
 
-def _fingerprint_of(example: object) -> Callable[[Any], int]:
+def fingerprint_of(example: object) -> Callable[[Any], int]:
     """Return what makes a fingerprint of a row whose key, as ``example``, is a UUID or text."""
     if isinstance(example, uuid.UUID):
         return lambda row: fingerprint(row[0])
     return lambda row: int(row[0].replace("-", "")[16:], 16)
 
 
-def _aware(value: Any) -> datetime:
+def aware(value: Any) -> datetime:
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
@@ -106,8 +125,10 @@ def obstacle(connection: BaseDatabaseWrapper) -> str | None:
     database = databases.of(connection)
     if database.is_in_memory():
         return "it is in memory, where no second connection can read"
+    if database.serves_tenants():
+        return "each tenant has a schema of its own there"
     # Moments kept in local time go back an hour each autumn, and a snapshot would miss entries.
-    if database.keeps_local_time():
+    if database.local_time():
         return f"it keeps moments in local time ({connection.timezone_name})"
     return None
 

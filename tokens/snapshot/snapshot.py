@@ -2,42 +2,61 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from ..claims import Claims
 from ..conf import simplejwt
+from ..keys import fingerprints_of
 from .clocks import Start
 from .keyset import KeySet
-
-_Edge = tuple[datetime, datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """All recent entries, as they were read once; ``seconds`` is how long reading them took."""
-
-    keys: KeySet
-    since: datetime
-    start: Start
-    seconds: float
-
-    def floor(self, start: Start, slack: float) -> datetime:
-        """Return from which moment on a load that begins at ``start`` must read to complete this.
-
-        Whatever was committed after the base had been read was made no earlier. If the wall clock
-        was set back meanwhile, the floor moves back as well.
-        """
-        began = min(self.start.wall, start.wall - (start.elapsed - self.start.elapsed))
-        return datetime.fromtimestamp(began - slack, UTC)
+from .recent import Part, RecentEntries
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one load found: a base, and what was made since if the base is older than ``start``."""
+    """What one load read, and older parts that were read before. The newest part comes first."""
 
-    base: Base
-    newer: KeySet | None
     start: Start
+    read: RecentEntries
+    kept: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*self.read.parts, *self.kept)
+
+    @property
+    def ahead(self) -> float:
+        """By how many seconds this host's clock was ahead of the database's, about."""
+        return self.start.wall - self.read.now.timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class _Edge:
+    """The first moments at which a token may have been issued, and may expire, to be covered."""
+
+    issued: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Entries, and the tokens that only these and newer ones may refuse: aware and naive."""
+
+    keys: KeySet
+    is_kept: bool
+    aware: _Edge
+    naive: _Edge
+
+    @classmethod
+    def of(cls, part: Part, *, slack: timedelta, is_kept: bool) -> "_Part":
+        issued = part.since + slack
+        expires = issued + simplejwt.ACCESS_TOKEN_LIFETIME
+        return cls(
+            keys=part.keys,
+            is_kept=is_kept,
+            aware=_Edge(issued, expires),
+            naive=_Edge(issued.replace(tzinfo=None), expires.replace(tzinfo=None)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,41 +67,41 @@ class Snapshot:
     """
 
     start: Start
-    _sets: tuple[KeySet, ...]
+    size: int
+    _parts: tuple[_Part, ...]
     _own: Mapping[int, float]
-    # A token is covered if it was issued and expires no earlier than this.
-    _aware: _Edge
-    _naive: _Edge
 
     @classmethod
     def of(cls, load: Load, own: Mapping[int, float], *, slack: float) -> "Snapshot":
-        base = load.base
-        issued = base.since + timedelta(seconds=slack)
-        expires = issued + simplejwt.ACCESS_TOKEN_LIFETIME
+        # A token says by its host's clock when it was issued, and a part begins by the database's.
+        number, span = len(load.read.parts), timedelta(seconds=slack + max(load.ahead, 0))
         return cls(
             start=load.start,
-            _sets=(base.keys,) if load.newer is None else (base.keys, load.newer),
+            size=sum(len(part.keys) for part in load.parts),
+            _parts=tuple(
+                _Part.of(part, slack=span, is_kept=place >= number)
+                for place, part in enumerate(load.parts)
+            ),
             _own=own,
-            _aware=(issued, expires),
-            _naive=(issued.replace(tzinfo=None), expires.replace(tzinfo=None)),
         )
 
-    def covers(self, claims: Claims) -> bool:
-        """Return whether every entry that may refuse this token is recent enough to be here.
+    def refuses(self, claims: Claims) -> bool | None:
+        """Return whether an entry refuses a token, or None if that is unknown.
 
-        A token counts as issued one ACCESS_TOKEN_LIFETIME before it expires, if that is earlier:
-        an access token's lifetime starts when its refresh token was verified.
+        It is if the token was issued so early that an entry that is not here may refuse it. It
+        counts as issued one ACCESS_TOKEN_LIFETIME before it expires, if that is earlier: an access
+        token's lifetime starts when its refresh token was verified. It is also unknown whether an
+        entry is still there that an earlier load has read.
         """
-        issued, expires = self._naive if claims.issued_at.tzinfo is None else self._aware
-        return claims.issued_at >= issued and claims.expires_at >= expires
-
-    def holds_any(self, fingerprints: tuple[int, ...]) -> bool:
-        """Return whether an entry with one of these fingerprints is here."""
-        for keys in self._sets:
-            if not keys.isdisjoint(fingerprints):
-                return True
-        return bool(self._own) and not self._own.keys().isdisjoint(fingerprints)
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self._sets))
+        fingerprints = fingerprints_of(claims.sid or "", claims.jti, claims.issuer)
+        if self._own and not self._own.keys().isdisjoint(fingerprints):
+            return True
+        issued, expires = claims.issued_at, claims.expires_at
+        is_naive = issued.tzinfo is None
+        for part in self._parts:
+            if not part.keys.isdisjoint(fingerprints):
+                return None if part.is_kept else True
+            edge = part.naive if is_naive else part.aware
+            if issued >= edge.issued and expires >= edge.expires:
+                return False
+        return None

@@ -39,6 +39,19 @@ def refuses(claims: Claims, *, using: str) -> bool | None:
     return known.refuses(claims, max_age.total_seconds())
 
 
+def refuses_at_once(claims: Claims, *, using: str) -> bool | None:
+    """Return what ``refuses`` does, or None: ask in another thread, because it may take a while.
+
+    For an event loop: waits for no database and no lock. Of those who ask while a snapshot is due,
+    some get None until one of them loads the next one, and the others go on with the old one.
+    """
+    max_age = conf.TOKENS_CHECK_MAX_AGE
+    known = _snapshots.get(using)
+    if not max_age or known is None:
+        return None
+    return known.refuses_at_once(claims, max_age.total_seconds())
+
+
 def when_committed(revocation: pending.Revocation) -> None:
     """Call ``revocation`` after the commit, before all others. Call this in its transaction."""
     known = _snapshots.get(revocation.using)

@@ -41,6 +41,10 @@ class Turns:
                     self._turn, self._taken_at = threading.Lock(), now
         return None
 
+    def is_free(self) -> bool:
+        """Return whether ``take`` would give a turn to somebody, if none is hanging."""
+        return self._clocks.elapsed() >= self._not_before and not self._turn.locked()
+
     def begin(self, max_age: float) -> float:
         """Return the present moment; until the load ends, wait for half of ``max_age``."""
         begun = self._clocks.elapsed()

@@ -253,3 +253,25 @@ assert LogoutView.logout.__wrapped__
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kinds", [("refresh",), ("refresh", "access")], ids=str)
+def test_our_cookies_leave_those_of_dj_rest_auth_alone(
+    user: Any, kinds: tuple[str, ...], settings: Any
+) -> None:
+    settings.TOKENS_COOKIES = kinds
+    client = APIClient(HTTP_ORIGIN="http://testserver")
+    answer = client.post("/dj/login/", {"username": "ada", "password": PASSWORD})
+    assert answer.status_code == 200
+    assert set(answer.cookies) == {"access", "refresh"}
+    assert answer.json()["access"]
+    assert me(client) == 200
+    answer = refresh(client)
+    assert answer.status_code == 200
+    assert set(answer.cookies) == {"access", "refresh"}
+    ours = APIClient()
+    ours.cookies["__Host-tokens_access"] = client.cookies["access"].value
+    assert me(ours) == 401  # dj-rest-auth's class looks at its own cookie
+    assert client.post("/dj/logout/").json() == {"detail": OUT}
+    assert me(client) == 401
+    assert not TokenSession.objects.exists()

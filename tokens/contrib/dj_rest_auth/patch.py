@@ -45,9 +45,11 @@ def _patch_views(module: ModuleType) -> None:
 
     @wraps(theirs)
     def log_out(self: Any, request: Any) -> Any:
+        from ...api.client import client_of
         from .logout import log_out
 
-        return log_out(lambda: theirs(self, request), request)
+        with used_by(client_of(request)):
+            return log_out(lambda: theirs(self, request), request)
 
     logout.logout = log_out
 

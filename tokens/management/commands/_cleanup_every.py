@@ -1,7 +1,5 @@
 """``cleanup_tokens --every``: the command as a process that keeps going until it is stopped."""
 
-import os
-import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +13,8 @@ from tokens.schedule import durations
 from tokens.schedule.exit_codes import FAILED, USAGE
 from tokens.schedule.periodic import CleanUp, Periodic
 
+from ..shell import deliver, lost
+from ..writing import Unwritten
 from . import _cleanup_text as text
 
 
@@ -31,7 +31,7 @@ def interval(options: dict[str, Any]) -> timedelta | None:
 class Every:
     """Runs the cleanup again and again, and tells what each run did.
 
-    ``say`` writes a report to standard output. ``write_metrics`` is called after each attempt.
+    ``write_metrics`` is called after each attempt.
     """
 
     def __init__(
@@ -39,28 +39,24 @@ class Every:
         command: BaseCommand,
         options: dict[str, Any],
         *,
-        say: Callable[[CleanupReport, dict[str, Any]], None],
         write_metrics: Callable[[], object],
         stop: threading.Event,
     ) -> None:
         self._command, self._options = command, options
-        self._say, self._write_metrics, self._stop = say, write_metrics, stop
+        self._write_metrics, self._stop = write_metrics, stop
         self._is_first = True
-        self._pipe_is_broken = False
+        self._reader_is_gone = False
 
     def run(self, clean_up: CleanUp, *, using: str, every: timedelta) -> CleanupReport | None:
         """Clean up until stopped; return the report of the run under way, None if none was.
 
-        Raises CommandError if standard output was closed meanwhile.
+        Raises CommandError if nobody reads standard output any more.
         """
         if self._options["verbosity"] > 0:
             self._say_what_begins(every)
-        periodic = Periodic(
-            clean_up, using=using, interval=every, stop=self._stop, told=self._tell_or_stop
-        )
+        periodic = Periodic(clean_up, using=using, interval=every, stop=self._stop, told=self._tell)
         report = periodic.run()
-        if self._pipe_is_broken:
-            _discard_output()
+        if self._reader_is_gone:
             raise CommandError("Output pipe was closed; stopping.", returncode=FAILED)
         return report
 
@@ -73,15 +69,8 @@ class Every:
                 f"TOKENS_CLEANUP_INTERVAL is {expected}: --check will call this overdue."
             )
 
-    def _tell_or_stop(self, report: CleanupReport, _wait: timedelta) -> None:
-        try:
-            self._write_metrics()
-            self._tell(report)
-        except BrokenPipeError:
-            self._pipe_is_broken = True
-            self._stop.set()
-
-    def _tell(self, report: CleanupReport) -> None:
+    def _tell(self, report: CleanupReport, _wait: timedelta) -> None:
+        self._write_metrics()
         is_first, self._is_first = self._is_first, False
         if report.outcome == SKIPPED:
             # Said once; after that only to those who ask for more.
@@ -91,16 +80,18 @@ class Every:
             return
         # A failure is in the log, which goes to standard error unless the project configures it.
         if report.outcome != Outcome.FAILED or self._options["format"] == "json":
-            self._say(report, self._options)
-            # Standard output is often a pipe, which would keep the lines for hours.
-            self._command.stdout.flush()
+            self._say_what_was_done(report)
         # If this was the last run, the command itself says so, with its exit code.
         if report.outcome == Outcome.PARTIAL and not self._stop.is_set():
             self._command.stderr.write(text.stopped_early(report))
 
-
-def _discard_output() -> None:
-    """Keep Python from writing buffered output to the broken pipe when it exits."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    def _say_what_was_done(self, report: CleanupReport) -> None:
+        lines = list(text.report_lines(report, verbosity=self._options["verbosity"]))
+        try:
+            deliver(self._command, text.report_facts(report), lines, self._options)
+        except Unwritten as failure:
+            if failure.reader_is_gone:
+                self._reader_is_gone = True
+                self._stop.set()
+            else:
+                self._command.stderr.write(lost(failure, lines[0]))

@@ -34,4 +34,12 @@ def say(command: BaseCommand, options: dict[str, Any]) -> None:
         schedule = PIECES[name](Project.here(*words))
     except ValueError as error:
         raise CommandError(str(error), returncode=USAGE) from error
-    answer(command, {"name": name, "schedule": schedule}, schedule.splitlines(), options)
+    # An escape in a path would make it another path.
+    answer(
+        command,
+        {"name": name, "schedule": schedule},
+        schedule.splitlines(),
+        options,
+        must_arrive=True,
+        exactly=True,
+    )

@@ -1,6 +1,8 @@
 """What ``cleanup_tokens`` says to people. (The underscore keeps Django from listing it.)"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
 
 from tokens.cleanup import (
     BACKLOG_LIMIT,
@@ -14,6 +16,7 @@ from tokens.cleanup import (
     Status,
 )
 from tokens.formats import count, moment
+from tokens.models import CleanupRun
 from tokens.schedule.crontab import REPAIR, Crontab, State
 
 _SKIPPED = {
@@ -22,10 +25,20 @@ _SKIPPED = {
 }
 
 
-def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
-    """Yield what a run did; more of it from verbosity 2 on, and the timings from 3 on."""
+def report_lines(
+    report: CleanupReport,
+    *,
+    verbosity: int,
+    elsewhere: Callable[[], CleanupRun | None] = lambda: None,
+) -> Iterator[str]:
+    """Yield what a run did; more of it from verbosity 2 on, and the timings from 3 on.
+
+    ``elsewhere`` returns the run that is at work instead, if it is known.
+    """
     if report.outcome == SKIPPED:
         yield _SKIPPED[report.skipped or ""]
+        if report.skipped == RUNNING_ELSEWHERE and (run := elsewhere()):
+            yield f"It began {moment(run.started_at)} on {run.host or 'an unknown host'}."
         return
     removed = f"{_entries(report.entries_removed)} and {_sessions(report.sessions_removed)}"
     nothing = "Nothing to remove." if report.outcome == Outcome.SUCCEEDED else "Removed nothing."
@@ -34,29 +47,48 @@ def report_lines(report: CleanupReport, *, verbosity: int) -> Iterator[str]:
         yield f"Expired before: {moment(report.cutoff)}"
         yield f"Old records of runs removed: {report.runs_removed:,}"
         yield f"Batches: {report.batches:,}"
+        orders = report.entries_order or "none", report.sessions_order or "none"
+        yield "Order: entries {}, sessions {}".format(*orders)
     if verbosity >= 3:
         yield f"Started: {moment(report.started_at)}"
         yield f"Took: {report.seconds:.2f} s, longest batch {report.longest_batch:.3f} s"
+
+
+def report_facts(report: CleanupReport) -> dict[str, Any]:
+    """Return what a run did, for JSON."""
+    return asdict(report) | {"removed": report.removed}
 
 
 def stopped_early(report: CleanupReport) -> str:
     """Return why a run ended before it was done, and what becomes of the rest."""
     if report.stopped == LEASE_LOST:
         return f"Stopped early ({report.stopped}): another run has taken over."
+    if report.error:
+        return (
+            f"Stopped early ({report.stopped}), which could not be recorded ({report.error}): the"
+            " next run can begin in ten minutes."
+        )
     return f"Stopped early ({report.stopped}): rows are left, and the next run continues."
 
 
 def preview_lines(preview: Preview, *, verbosity: int) -> Iterator[str]:
     """Yield what a run would do."""
-    expired = f"{_entries(preview.entries_expired)} and {_sessions(preview.sessions_expired)}"
-    yield f"Would remove {expired}." if preview.expired else "There is nothing to remove."
+    unknown = preview.entries_expired_at_least or preview.sessions_expired_at_least
+    if preview.expired or unknown:
+        entries = _entries(preview.entries_expired, at_least=preview.entries_expired_at_least)
+        sessions = _sessions(preview.sessions_expired, at_least=preview.sessions_expired_at_least)
+        yield f"Would remove {entries} and {sessions}."
+    else:
+        yield "There is nothing to remove."
     for group in preview.entries:
         yield f"  {group.scope}, {group.reason}: {group.count:,}"
     if preview.oldest_expired:
         yield f"The oldest expired at {moment(preview.oldest_expired)}."
-    kept = f"{count(preview.entries_kept, 'entry', 'entries')} and "
-    kept += count(preview.sessions_kept, "session")
-    yield f"Would keep {kept}."
+    entries = _told(preview.entries_kept, preview.entries_kept_at_least, "entry", "entries")
+    sessions = _told(preview.sessions_kept, preview.sessions_kept_at_least, "session")
+    yield f"Would keep {entries} and {sessions}."
+    if unknown or preview.entries_kept_at_least or preview.sessions_kept_at_least:
+        yield _UNCOUNTED
     if verbosity >= 2:
         yield f"Expired before: {moment(preview.cutoff)}"
 
@@ -65,8 +97,9 @@ def status_lines(status: Status, *, verbosity: int) -> Iterator[str]:
     """Yield when the cleanup last succeeded, when it is due and what is waiting."""
     yield f"Last success: {moment(status.last_success)}"
     yield f"Next due: {moment(status.next_due)}"
-    more = " or more" if status.backlog >= BACKLOG_LIMIT else ""
-    yield f"Waiting to be removed: {status.backlog:,}{more}"
+    yield f"Waiting to be removed: {_told(status.backlog, status.backlog_at_least)}"
+    if status.backlog_at_least and status.backlog < BACKLOG_LIMIT:
+        yield _UNCOUNTED
     if status.oldest_expired:
         yield f"The oldest expired at {moment(status.oldest_expired)}."
     if status.last_outcome not in (None, Outcome.SUCCEEDED) or verbosity >= 2:
@@ -129,9 +162,22 @@ _LAST_RUN: dict[str, str] = {
 }
 
 
-def _entries(number: int) -> str:
-    return count(number, "expired entry", "expired entries")
+_UNCOUNTED = "Counting them all takes too long, or somebody has locked the table."
 
 
-def _sessions(number: int) -> str:
-    return count(number, "expired session")
+def _told(number: int, at_least: object, one: str = "", many: str | None = None) -> str:
+    """Return the number and what it counts; if there may be more, that it is more than this."""
+    what = count(number, one, many) if one else f"{number:,}"
+    if not at_least:
+        return what
+    if number:
+        return f"more than {what}"
+    return f"an unknown number of {many or one + 's'}" if one else "unknown"
+
+
+def _entries(number: int, *, at_least: bool = False) -> str:
+    return _told(number, at_least, "expired entry", "expired entries")
+
+
+def _sessions(number: int, *, at_least: bool = False) -> str:
+    return _told(number, at_least, "expired session")

@@ -2,20 +2,23 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
 
 from tokens import cleanup
-from tokens.cleanup import BACKLOG_LIMIT, CleanupReport
+from tokens.cleanup import CleanupReport
 from tokens.conf import conf
+from tokens.models import CleanupRun
 from tokens.schedule import crontab
 from tokens.schedule.exit_codes import FAILED, ROWS_LEFT, USAGE
 
+from ..command import LenientCommand
 from ..metrics_file import written
 from ..shell import add_common_arguments, answer, database, database_errors_told, progress
 from . import _cleanup_every, _cleanup_schedule
@@ -23,7 +26,7 @@ from . import _cleanup_text as text
 from ._cleanup_every import Every
 
 
-class Command(BaseCommand):
+class Command(LenientCommand):
     help = (
         "Removes blacklist entries and sessions that have expired. Exits with 0 when it is done,"
         " not due, or another run is at work; 1 when it failed or is overdue; 2 when an option is"
@@ -89,7 +92,9 @@ class Command(BaseCommand):
         limits = {
             "batch_size": _number(options, "batch_size", int, least=1, most=1_000_000),
             "pause": _number(options, "pause", float, least=0, most=3_600),
-            "max_seconds": _number(options, "max_seconds", float, least=0, most=31_536_000),
+            "max_seconds": _number(
+                options, "max_seconds", float, least=0, most=31_536_000, zero=False
+            ),
         }
         if options["print_schedule"] is not None:
             _cleanup_schedule.say(self, options)
@@ -109,7 +114,7 @@ class Command(BaseCommand):
     def _preview(self, using: str, options: dict[str, Any]) -> None:
         preview = cleanup.preview(using)
         lines = text.preview_lines(preview, verbosity=options["verbosity"])
-        answer(self, asdict(preview), lines, options)
+        answer(self, asdict(preview), lines, options, must_arrive=True)
 
     def _check(self, using: str, options: dict[str, Any]) -> None:
         status = cleanup.status(using)
@@ -147,12 +152,15 @@ class Command(BaseCommand):
 
         with _stopped_by_signals() as stop:
             if every:
-                report = Every(
-                    self, options, say=self._say, write_metrics=write_metrics, stop=stop
-                ).run(run, using=using, every=every)
+                report = Every(self, options, write_metrics=write_metrics, stop=stop).run(
+                    run, using=using, every=every
+                )
             else:
                 report = run(using=using, if_due=options["if_due"], stop=stop)
-                self._say(report, options)
+                lines = text.report_lines(
+                    report, verbosity=options["verbosity"], elsewhere=lambda: _at_work(using)
+                )
+                answer(self, text.report_facts(report), lines, options)
         if report is None:
             return
         if report.outcome == cleanup.Outcome.FAILED:
@@ -160,21 +168,33 @@ class Command(BaseCommand):
         if report.outcome == cleanup.Outcome.PARTIAL:
             raise CommandError(text.stopped_early(report), returncode=ROWS_LEFT)
 
-    def _say(self, report: CleanupReport, options: dict[str, Any]) -> None:
-        facts = asdict(report) | {"removed": report.removed}
-        answer(self, facts, text.report_lines(report, verbosity=options["verbosity"]), options)
+
+def _at_work(using: str) -> CleanupRun | None:
+    """Return the run that is at work, or None if it has ended or can't be read. It only informs."""
+    with suppress(DatabaseError, InterfaceError):
+        return cleanup.at_work(using)
+    return None
 
 
 def _backlog(using: str) -> int | None:
     """Return how many rows wait to be removed, or None if there are too many to count."""
-    backlog = cleanup.status(using).backlog
-    return backlog if backlog < BACKLOG_LIMIT else None
+    status = cleanup.status(using)
+    return None if status.backlog_at_least else status.backlog
 
 
 def _number(
-    options: dict[str, Any], name: str, kind: type[int] | type[float], *, least: int, most: int
+    options: dict[str, Any],
+    name: str,
+    kind: type[int] | type[float],
+    *,
+    least: int,
+    most: int,
+    zero: bool = True,
 ) -> float | None:
-    """Return the option as a number, or None if it was not given; raise CommandError if wrong."""
+    """Return the option as a number, or None if it was not given; raise CommandError if wrong.
+
+    ``zero`` says whether 0 will do.
+    """
     value = options[name]
     if value is None:
         return None
@@ -182,11 +202,12 @@ def _number(
         number = kind(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not least <= number <= most:
+    if not least <= number <= most or not (zero or number):
         noun = "a whole number" if kind is int else "a number"
+        limits = f"from {least:,} to {most:,}" if zero else f"above {least:,}, at most {most:,}"
         flag = "--" + name.replace("_", "-")
         raise CommandError(
-            f"{flag} must be {noun} from {least:,} to {most:,}, not {str(value)!r}.",
+            f"{flag} must be {noun} {limits}, not {str(value)!r}.",
             returncode=USAGE,
         )
     return number

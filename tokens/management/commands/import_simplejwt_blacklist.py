@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from tokens import simplejwt_import
 from tokens.conf import conf
 from tokens.formats import count
+from tokens.management.command import LenientCommand
 from tokens.management.shell import (
     add_common_arguments,
     answer,
@@ -25,7 +26,7 @@ LONGEST = timedelta(days=36_500)
 WAIT = simplejwt_import.WAIT.total_seconds()
 
 
-class Command(BaseCommand):
+class Command(LenientCommand):
     help = (
         "Copies what simplejwt's blacklist refuses into this app's, whether or not simplejwt's app"
         " is still installed. Running it again does no harm. Until the old tables are dropped,"
@@ -73,7 +74,8 @@ class Command(BaseCommand):
             return
         with database_errors_told(using):
             report = self._import(using, longest, options)
-        answer(self, asdict(report), _lines(report, using), options)
+        lines = _lines(report, using)
+        answer(self, asdict(report), lines, options, must_arrive=report.dry_run)
 
     def _import(self, using: str, longest: timedelta | None, options: dict[str, Any]) -> Report:
         try:

@@ -11,9 +11,8 @@ import logging
 
 from django.core.management import CommandError, call_command
 
+from ...log import logger
 from ..exit_codes import ROWS_LEFT
-
-logger = logging.getLogger("tokens")
 
 
 def tick(**options: object) -> None:
