@@ -216,6 +216,14 @@ def test_what_is_large_or_unusual_is_not_kept(own: dict[str, Any]) -> None:
     assert read(token(jti="odd", **own)) is not read(token(jti="odd", **own))
 
 
+def test_a_refresh_token_is_not_kept_because_it_seldom_comes_again() -> None:
+    once = token(jti="once", token_type="refresh")
+    assert read(once).claims == read(once).claims
+    assert read(once) is not read(once)
+    access = token(jti="often", token_type="access")
+    assert read(access) is read(access)
+
+
 def test_no_more_is_kept_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens.claims, "_MOST_KNOWN", 3)
     for number in range(10):

@@ -126,8 +126,10 @@ def _may_be_known(payload: dict[str, Any], settings: Reading) -> bool:
     """Return whether every payload that equals this one means the same, and it is small.
 
     ``True`` equals 1 and a float may equal an integer, but neither is the id of a user. What a
-    sliding token means depends on its class, too.
+    sliding token means depends on its class, too. A refresh token seldom comes again.
     """
+    if type_of(payload) == REFRESH:
+        return False
     iat, exp, user_id = payload.get("iat"), payload["exp"], payload.get(settings.user_id_claim)
     is_usual = type(iat) is int and iat > 1 and type(exp) is int and exp > 1
     return (
@@ -155,11 +157,10 @@ def sid_in(payload: Mapping[str, Any]) -> str | None:
     as none. An id of ours in the claim "sid" always counts, so that renaming the claim revives no
     token.
     """
-    return _sid(payload.get(conf.TOKENS_SESSION_CLAIM), payload.get(SESSION_CLAIM))
-
-
-def _sid(*values: object) -> str | None:
-    return next((str(value) for value in values if is_sid(value)), None)
+    for claim in (conf.TOKENS_SESSION_CLAIM, SESSION_CLAIM):
+        if is_sid(value := payload.get(claim)):
+            return str(value)
+    return None
 
 
 def type_of(payload: Mapping[str, Any]) -> Any:

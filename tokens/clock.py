@@ -120,7 +120,9 @@ def recorded(moment: datetime, using: str, *, by: datetime) -> datetime:
     If all are later than that, return the earliest.
     """
     local = _local_time(using)
-    meanings = local.meanings(moment) if local else (moment,)
+    if not local:
+        return moment
+    meanings: tuple[datetime, ...] = local.meanings(moment)
     return max((one for one in meanings if one <= by), default=meanings[0])
 
 

@@ -35,7 +35,7 @@ def given(name: str, *, default: T) -> T:
     value: T = _known.get(name, _UNKNOWN)
     if value is _UNKNOWN:
         wrapped = _known.get("_wrapped")
-        if type(wrapped) is Settings and name not in vars(wrapped):
+        if type(wrapped) is Settings and name not in wrapped.__dict__:
             return default  # Django would raise AttributeError, which takes ten times as long
         value = getattr(settings, name, default)
     return value

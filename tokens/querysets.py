@@ -45,8 +45,11 @@ def oldest_in_force() -> datetime:
 
 def oldest_login() -> datetime | None:
     """Return until when a login is too old to be refreshed, or None if there is no such limit."""
-    limit, now = conf.TOKENS_SESSION_MAX_AGE, oldest_in_force()
-    return None if limit is None or limit > now - clock.from_epoch(0) else now - limit
+    limit = conf.TOKENS_SESSION_MAX_AGE
+    if limit is None:
+        return None
+    now = oldest_in_force()
+    return None if limit > now - clock.from_epoch(0) else now - limit
 
 
 # Why few tokens are revoked. Support asks for these, and an index on them alone costs the others

@@ -47,19 +47,17 @@ class ChecksBlacklist(AsyncAuthentication, base.JWTAuthentication):
     """
 
     def authenticate(self, request: Request) -> Any:
-        return self.ask_once(self._by_header_or_cookie, request)
-
-    def _by_header_or_cookie(self, request: Request) -> Any:
-        if conf.TOKENS_COOKIES and self.get_header(request) is None:
-            return self._by_cookie(request)
-        return super().authenticate(request)
+        by_header = super().authenticate
+        return self.ask_once(self._by_either if conf.TOKENS_COOKIES else by_header, request)
 
     @sensitive_variables()
-    def _by_cookie(self, request: Request) -> Any:
-        """Authenticate by the access cookie, and refuse what another site may have sent.
+    def _by_either(self, request: Request) -> Any:
+        """Authenticate by the header or the access cookie, and refuse what another site may send.
 
         The token is judged first, as SessionAuthentication looks at the session first.
         """
+        if self.get_header(request) is not None:
+            return super().authenticate(request)
         raw = cookies.carried(request, ACCESS)
         if raw is None:
             return None

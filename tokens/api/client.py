@@ -28,7 +28,7 @@ def client_of(request: Request | HttpRequest | None, *, device_name: str | None 
 
 
 def _printable(text: str) -> str:
-    return "".join(filter(str.isprintable, text))
+    return text if text.isprintable() else "".join(filter(str.isprintable, text))
 
 
 def _address(meta: dict[str, Any]) -> str | None:

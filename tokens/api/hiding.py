@@ -32,23 +32,19 @@ def hide_secrets(request: HttpRequest | Request | None) -> None:
 
 def hide_header(request: HttpRequest | Request) -> None:
     """Hide the header that carries the token, if its name does not make Django hide it."""
-    if _is_hidden(api_settings.AUTH_HEADER_NAME):
+    global _hidden
+    asked = SafeExceptionReporterFilter.hidden_settings, api_settings.AUTH_HEADER_NAME
+    if asked == _hidden:  # as for nearly every request
         return
-    http = _http(request)
-    if http is not None:
+    by, header = asked
+    if by.search(header):
+        _hidden = asked
+    elif (http := _http(request)) is not None:
         _filter_by(_HidesHeader, http)
 
 
-def _is_hidden(header: str) -> bool:
-    """Return whether Django hides the header by its name. Each request asks."""
-    global _seen
-    by = SafeExceptionReporterFilter.hidden_settings
-    if _seen[0] is not by or _seen[1] != header:
-        _seen = by, header, by.search(header) is not None
-    return _seen[2]
-
-
-_seen: tuple[object, str, bool] = (None, "", False)
+# A pattern of Django's, and the name of a header that it hides.
+_hidden: tuple[object, str] = (None, "")
 
 
 def _http(request: object) -> HttpRequest | None:

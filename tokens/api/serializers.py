@@ -4,11 +4,11 @@ A project that keeps simplejwt's views names these in ``SIMPLE_JWT`` (``TOKEN_OB
 and so on).
 """
 
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 from rest_framework import serializers
 from rest_framework_simplejwt import serializers as base
@@ -66,10 +66,10 @@ class NamesDevice(AsksBlacklist):
                 required=False,
                 allow_blank=True,
                 write_only=True,
-                help_text=_("What the user calls the device, for the list of sessions."),
+                help_text=gettext_lazy("What the user calls the device, for the list of sessions."),
             )
 
-    def used_by_client(self, attrs: dict[str, Any]) -> AbstractContextManager[None]:
+    def used_by_client(self, attrs: dict[str, Any]) -> used_by:
         """Return the context in which a session remembers the client of the request."""
         name = attrs.get("device_name")
         known = name if isinstance(name, str) else None

@@ -1,7 +1,6 @@
 """Which rate limits an endpoint."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -27,9 +26,11 @@ def _has_rate(throttle: Any, scope: str | None) -> bool:
         return True
     for name in (scope,) if scope == LOGOUT else (scope, SCOPE):
         throttle.scope = name
-        with suppress(ImproperlyConfigured):
+        try:
             rate = throttle.get_rate()
-            if rate is not None or name in throttle.THROTTLE_RATES:
-                throttle.get_rate = lambda rate=rate: rate  # type: ignore[method-assign, misc]
-                return True
+        except ImproperlyConfigured:
+            continue
+        if rate is not None or name in throttle.THROTTLE_RATES:
+            throttle.get_rate = lambda rate=rate: rate  # type: ignore[method-assign, misc]
+            return True
     return False

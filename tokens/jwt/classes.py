@@ -180,7 +180,7 @@ class RefreshToken(RevocableToken, base.RefreshToken):  # type: ignore[misc]
         if lifetime is not None:
             fresh.set_exp(from_time=fresh.current_time, lifetime=lifetime)
         fresh._end_with(login or fresh.current_time)
-        claims = fresh.claims
+        claims = Claims.of(fresh)
         return sessions.Successor(claims.jti, fresh.current_time, claims.expires_at)
 
     def _become(self, successor: sessions.Successor) -> None:
