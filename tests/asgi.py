@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from .processes import PATIENCE
+
 
 class Server:
     """The server's side of the lifespan protocol."""
@@ -24,7 +26,7 @@ class Server:
                 self.application(scope, self._to.get, self._answers.put)
             )
         await self._to.put({"type": f"lifespan.{event}"})
-        return await asyncio.wait_for(self._answers.get(), 30)
+        return await asyncio.wait_for(self._answers.get(), PATIENCE)
 
 
 @asynccontextmanager
@@ -36,10 +38,10 @@ async def serving(application: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
     assert await server.tell("shutdown") == {"type": "lifespan.shutdown.complete"}
-    await asyncio.wait_for(server.task, 30)
+    await asyncio.wait_for(server.task, PATIENCE)
 
 
-async def until(happened: Any, *, seconds: Any = 20) -> None:
+async def until(happened: Any, *, seconds: Any = PATIENCE) -> None:
     """Wait until ``happened``, asked in a thread, says so; the event loop stays free."""
     for _ in range(seconds * 50):
         if await asyncio.to_thread(happened):

@@ -10,6 +10,7 @@ from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from .conftest import NOT_STATEMENTS
+from .processes import PATIENCE
 
 T = TypeVar("T")
 
@@ -19,7 +20,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     async def main() -> T:
         try:
-            return await asyncio.wait_for(work(), 60)
+            return await asyncio.wait_for(work(), PATIENCE)
         finally:
             await sync_to_async(connections.close_all)()
 

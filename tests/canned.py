@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from .processes import PATIENCE
+
 
 class Canned:
     """What is answered next: a status, headers, and a body; ``gate`` holds answers back.
@@ -34,7 +36,7 @@ class Canned:
         """Wait until so many more requests have come; all but the last have been answered."""
         with self.answered:
             wanted = len(self.asked) + more
-            assert self.answered.wait_for(lambda: len(self.asked) >= wanted, timeout=60)
+            assert self.answered.wait_for(lambda: len(self.asked) >= wanted, timeout=PATIENCE)
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def canned() -> Iterator[Canned]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             is_slow = state.slow is not None and "since=" not in self.path
-            (state.slow_gate if is_slow else state.gate).wait(60)
+            (state.slow_gate if is_slow else state.gate).wait(PATIENCE)
             status, headers, body = state.status, state.headers, state.body
             if state.make is not None:
                 body = json.dumps(state.make("since=" not in self.path)).encode()

@@ -5,8 +5,8 @@ import os
 
 from project.settings import *  # noqa: F403
 
-EACH_MINUTE = '["* * * * *", "tokens.schedule.crontab.tick"]'
-CRONJOBS = [json.loads(os.environ.get("CRON_JOB", EACH_MINUTE))]
+EACH_MINUTE = '[["* * * * *", "tokens.schedule.crontab.tick"]]'
+CRONJOBS = json.loads(os.environ.get("CRON_JOBS", EACH_MINUTE))
 CRONTAB_DJANGO_SETTINGS_MODULE = "tests.cron_settings"
 
 # cron starts a job with next to no environment, so the line itself carries what is needed.

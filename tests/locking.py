@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 from django.db import connection
 
+from .processes import PATIENCE
+
 ENTRIES, SESSIONS, RUNS = (
     "tokens_blacklistentry",
     "tokens_tokensession",
@@ -26,7 +28,7 @@ _LOCK, _UNLOCK = {
 }[connection.vendor]
 
 # What a run that does not look at anything else waits for.
-AT_LAST = 30.0
+AT_LAST = float(PATIENCE)
 
 
 class Lock:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import AbstractUser
-from django.test import Client
+from django.test import Client as Browser
 from rest_framework.settings import api_settings as rest_framework
 from rest_framework.test import APIClient
 
+from tokens.jwt import RefreshToken
 from tokens.models import TokenSession
-from tokens.origin import ip_address
+from tokens.origin import Client, ip_address, used_by
 
 from .conftest import PASSWORD
 from .including import no_rates as no_rates
@@ -69,6 +70,7 @@ def test_an_address_is_read_without_port_and_zone(text: str, address: str | None
 
 
 @pytest.mark.slow
+@pytest.mark.any_database
 @pytest.mark.parametrize("how", ["peer", "proxy"])
 def test_no_address_refuses_a_login(
     user: AbstractUser, api: APIClient, monkeypatch: pytest.MonkeyPatch, how: str
@@ -89,6 +91,13 @@ def test_no_address_refuses_a_login(
         session.delete()
 
 
+def test_an_address_is_stored_as_it_was_read(user: AbstractUser) -> None:
+    for address in {*ADDRESSES.values()}:
+        with used_by(Client(ip_address=address)):
+            RefreshToken.for_user(user)
+        assert TokenSession.objects.latest("sid").ip_address == address
+
+
 def test_a_peer_without_an_address_logs_in(user: AbstractUser, api: APIClient) -> None:
     form = {"username": "ada", "password": PASSWORD}
     assert api.post("/api/token/", form, REMOTE_ADDR=None).status_code == 200
@@ -99,7 +108,7 @@ def test_a_peer_without_an_address_logs_in(user: AbstractUser, api: APIClient) -
     "term", ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1:443", "[::ffff:192.0.2.1]:1", " 192.0.2.1"]
 )
 def test_the_admin_finds_an_address_in_any_notation(
-    user: AbstractUser, staff: Callable[..., Client], term: str
+    user: AbstractUser, staff: Callable[..., Browser], term: str
 ) -> None:
     APIClient().post(
         "/api/token/",

@@ -15,11 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 from django.contrib.auth.models import AbstractUser
+from django.db import connection
 
 from project.settings import BASE_DIR
 
 from .private_server import free_port
-from .processes import environment, fetch, wait_until
+from .processes import PATIENCE, environment, fetch, wait_until
 from .traffic import LOGOUT, ME, REFRESH, STATELESS, VERIFY, Login, Site
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -38,12 +39,15 @@ SERVERS = {
     ),
     "runserver": ("manage.py runserver --noreload 127.0.0.1:{port}", 1),
 }
-# Both change how a process is connected to its database; the others run on SQLite only.
-WITH_A_FORK_OR_GEVENT = ["gunicorn --preload", "gunicorn with gevent"]
-OTHERS = [
-    pytest.param(name, marks=pytest.mark.any_database)
-    for name in SERVERS
-    if name not in WITH_A_FORK_OR_GEVENT
+any_database, thorough = pytest.mark.any_database, pytest.mark.thorough
+is_postgresql = connection.vendor == "postgresql"
+# The first two change how a process is connected to its database, and the second how the driver
+# waits, which psycopg does by itself and the others leave to Python.
+MARKED = [
+    "gunicorn --preload",
+    pytest.param("gunicorn with gevent", marks=[] if is_postgresql else thorough),
+    pytest.param("uvicorn", marks=any_database),
+    pytest.param("runserver", marks=[any_database, thorough]),
 ]
 
 
@@ -78,7 +82,7 @@ def serving(name: str, log: Path) -> Iterator[Site]:
             yield site
         finally:
             child.terminate()
-            child.wait(30)
+            child.wait(PATIENCE)
     assert "Internal Server Error" not in log.read_text()
 
 
@@ -107,7 +111,7 @@ def check(site: Site, login: Login, times: int = 24) -> set[int]:
         return set(pool.map(use, range(times)))
 
 
-@pytest.mark.parametrize("name", [*WITH_A_FORK_OR_GEVENT, *OTHERS])
+@pytest.mark.parametrize("name", MARKED)
 def test_every_process_of_a_server_refuses_in_time_what_one_has_revoked(
     name: str, user: AbstractUser, tmp_path: Path
 ) -> None:

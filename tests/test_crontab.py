@@ -3,6 +3,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,9 +21,10 @@ from tokens import cleanup
 from tokens.models import BlacklistEntry, CleanupRun
 from tokens.schedule.crontab import job as crontab
 
+from .calling import call
 from .expiring import add_entries, add_run
 from .printed_cron import PrintedCronFile
-from .processes import database_url, manage, wait_until
+from .processes import PATIENCE, database_url, manage, manage_in_turn, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,7 +44,7 @@ def job_hash(job: Any = None) -> Any:
 
 def run_job(*job: Any, **changes: Any) -> Any:
     """Let django-crontab run a job in a process."""
-    changes |= {"DJANGO_SETTINGS_MODULE": "tests.cron_settings", "CRON_JOB": json.dumps(job)}
+    changes |= {"DJANGO_SETTINGS_MODULE": "tests.cron_settings", "CRON_JOBS": json.dumps([job])}
     return manage("crontab", "run", job_hash(job), **changes)
 
 
@@ -156,11 +158,8 @@ def test_crontab_run_exits_with_0_and_is_silent_when_the_tick_works() -> None:
 
 @pytest.mark.any_database
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["unreachable", "without tables"])
-def test_crontab_run_exits_with_1_and_says_why_when_the_tick_fails(
-    tmp_path: Path, how: str
-) -> None:
-    url = NOWHERE if how == "unreachable" else f"sqlite:///{tmp_path}/empty.sqlite3"
+def test_crontab_run_exits_with_1_and_says_why_when_the_tick_fails(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/empty.sqlite3"
     done = manage("crontab", "run", job_hash(), DATABASE_URL=url)
     assert (done.returncode, done.stdout) == (1, "")
     assert "ERROR tokens Scheduled token cleanup failed: The database 'default'" in done.stderr
@@ -174,18 +173,21 @@ def test_a_database_that_is_away_shows_by_exit_code_log_and_health_and_the_next_
     None
 ):
     add_entries(2)
-    done = manage("crontab", "run", job_hash(), DATABASE_URL=NOWHERE)
-    assert done.returncode == 1
-    assert "ERROR tokens Scheduled token cleanup failed" in done.stderr
-    assert not CleanupRun.objects.exists()  # nothing can be recorded
     ask = "from django.test import Client; print(Client().get('/health/', HTTP_HOST='localhost'))"
-    assert "status_code=503" in manage("shell", "-v0", "-c", ask, DATABASE_URL=NOWHERE).stdout
-    assert manage("crontab", "run", job_hash()).returncode == 0
+    (code, out, err), (_, health, _) = manage_in_turn(
+        ("crontab", "run", job_hash()), ("shell", "-v0", "-c", ask), DATABASE_URL=NOWHERE
+    )
+    assert (str(code)[:52], out) == ("cleanup_tokens: The database 'default' can't be used", "")
+    assert "ERROR tokens Scheduled token cleanup failed" in err
+    assert not CleanupRun.objects.exists()  # nothing can be recorded
+    assert "status_code=503" in health
+    crontab.tick()
     assert CleanupRun.objects.get().outcome == "succeeded"
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
-def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(client: Client) -> None:
+def test_crontab_run_exits_with_1_and_says_why_when_deletes_fail() -> None:
     add_entries(2)
     with refused_deletes():
         done = manage("crontab", "run", job_hash())
@@ -193,14 +195,23 @@ def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(client: Cli
     assert "ERROR tokens Scheduled token cleanup failed" in done.stderr
     assert "cleanup_tokens: The cleanup failed: " in done.stderr
     assert "disk full" in done.stderr
+    assert CleanupRun.objects.get().outcome == "failed"
+
+
+@pytest.mark.slow
+def test_deletes_that_fail_show_everywhere_and_the_next_run_succeeds(
+    client: Client, django_crontab_log: Any
+) -> None:
+    add_entries(2)
+    with refused_deletes(), pytest.raises(CommandError, match="disk full"):
+        crontab.tick()
     run = CleanupRun.objects.get()
     assert (run.outcome, run.trigger, run.entries_removed) == ("failed", "crontab", 0)
     assert "disk full" in run.error
     assert client.get("/health/").json()["status"] == "overdue"
     assert client.get("/health/?strict=1").status_code == 503
-    assert manage("cleanup_tokens", "--check").returncode == 1
-    done = manage("crontab", "run", job_hash())
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert call("cleanup_tokens", check=True)[0] == 1
+    crontab.tick()
     assert list(CleanupRun.objects.order_by("pk").values_list("outcome", flat=True)) == [
         "failed",
         "succeeded",
@@ -257,15 +268,23 @@ def test_django_crontab_passes_the_options_on() -> None:
 
 @pytest.mark.any_database
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "rest",
-    [(CALL, ["cleanup_tokens"]), (TICK, [], ">> log"), (TICK, {"pause": 1}), (TICK, ["--pause=1"])],
-    ids=str,
-)
-def test_W024_and_W025_are_about_failures_that_django_crontab_hides(rest: Any) -> None:
-    done = run_job("7 * * * *", *rest, DATABASE_URL=NOWHERE)
-    assert done.returncode == 0
-    assert "Failed to complete cronjob" in done.stderr
+def test_W024_and_W025_are_about_failures_that_django_crontab_hides() -> None:
+    jobs = [
+        ("7 * * * *", CALL, ["cleanup_tokens"]),
+        ("7 * * * *", TICK, [], ">> log"),
+        ("7 * * * *", TICK, {"pause": 1}),
+        ("7 * * * *", TICK, ["--pause=1"]),
+    ]
+    answers = manage_in_turn(
+        *(("crontab", "run", job_hash(job)) for job in jobs),
+        DJANGO_SETTINGS_MODULE="tests.cron_settings",
+        CRON_JOBS=json.dumps(jobs),
+        DATABASE_URL=NOWHERE,
+    )
+    assert [(code, out) for code, out, _ in answers] == [(0, "")] * len(jobs)
+    # The log goes on writing to where it wrote to first.
+    said = "".join(err for _, _, err in answers)
+    assert said.count("Failed to complete cronjob") == len(jobs)
 
 
 # The line in the real crontab
@@ -276,25 +295,27 @@ def test_W024_and_W025_are_about_failures_that_django_crontab_hides(rest: Any) -
 @pytest.mark.xdist_group("crontab")
 @pytest.mark.skipif(not shutil.which("crontab"), reason="there is no crontab")
 def test_the_real_crontab_is_installed_stale_and_missing_by_turns() -> None:
-    def state(**changes: Any) -> Any:
+    look = [
+        ("cleanup_tokens", "--check", "--format=json"),
+        ("check", "--deploy", "--tag=security"),
+    ]
+
+    def states(*commands: Any, **changes: Any) -> list[Any]:
+        """Run commands in turn, and look before each of them and at the end."""
+        each = [part for command in commands for part in (*look, command)]
         changes |= {"CRONTAB_PROJECT_NAME": "tokens-test-state"}
-        said = manage("cleanup_tokens", "--check", "--format=json", **changes)
-        deploy = manage("check", "--deploy", "--tag=security", **changes)
-        found = [
-            n for n in ("W031", "W032", "W033", "W034", "W035") if f"tokens.{n}" in deploy.stderr
-        ]
-        return json.loads(said.stdout)["crontab"]["state"], found
+        answers = manage_in_turn(*each, *look, **changes)
+        assert [out for _, out, _ in answers[2::3]] == [""] * len(commands)
+        found = [json.loads(out)["crontab"]["state"] for _, out, _ in answers[::3]]
+        warned = [set(re.findall(r"tokens\.(W03[1-5])", err)) for _, _, err in answers[1::3]]
+        return list(zip(found, warned, strict=True))
 
-    def crontab(action: Any) -> None:
-        assert not manage("crontab", action, "-v0", CRONTAB_PROJECT_NAME="tokens-test-state").stdout
-
+    missing, installed = ("missing", {"W033"}), ("installed", set())
     with own_crontab():
-        assert state() == ("missing", ["W033"])
-        crontab("add")
-        assert state() == ("installed", [])
-        assert state(DJANGO_SETTINGS_MODULE="tests.cron_settings") == ("stale", ["W034"])
-        crontab("remove")
-        assert state() == ("missing", ["W033"])
+        assert states(("crontab", "add", "-v0")) == [missing, installed]
+        stale = states(DJANGO_SETTINGS_MODULE="tests.cron_settings")
+        assert stale == [("stale", {"W034"})]
+        assert states(("crontab", "remove", "-v0")) == [installed, missing]
 
 
 # With the real daemon
@@ -332,7 +353,7 @@ def running_cron() -> Iterator[None]:
         yield
     finally:
         daemon.terminate()
-        daemon.wait(30)
+        daemon.wait(PATIENCE)
 
 
 def _cron_runs() -> bool:
@@ -384,10 +405,10 @@ def test_a_real_cron_runs_the_tick_and_the_printed_file_and_sees_failures(
         with refused_deletes():
             _install("ours", ours, url=database_url())
             _install("away", away, url=NOWHERE)
-            wait_until(lambda: _exit_codes(ours) and _exit_codes(away), seconds=130)
+            wait_until(lambda: _exit_codes(ours) and _exit_codes(away))
             failed = (ours / "output").read_text()
         assert client.get("/health/").json()["status"] == "overdue"
-        wait_until(lambda: _exit_codes(ours)[-1] == "0" and printed.runs(), seconds=130)
+        wait_until(lambda: _exit_codes(ours)[-1] == "0" and printed.runs())
     assert _exit_codes(ours)[0] == _exit_codes(away)[0] == "1"
     assert "cleanup_tokens: The cleanup failed: " in failed
     assert "cleanup_tokens: The database 'default' can't be used" in (away / "output").read_text()

@@ -114,7 +114,7 @@ def extra(statements: Statements, settings: Any, delete: Callable[[], None]) -> 
 
 
 @pytest.mark.parametrize("delete", WAYS.values(), ids=WAYS)
-@pytest.mark.parametrize("number", [1, 10, 200])
+@pytest.mark.parametrize("number", [1, 10, pytest.param(200, marks=pytest.mark.thorough)])
 def test_users_who_never_logged_in_cost_the_same_whatever_their_number(
     number: int, delete: Callable[[], None], statements: Statements, settings: Any
 ) -> None:
@@ -126,7 +126,7 @@ def test_users_who_never_logged_in_cost_the_same_whatever_their_number(
 
 
 @pytest.mark.parametrize("delete", [delete_queryset, delete_with_receivers])
-@pytest.mark.parametrize("number", [1, 10, 60])
+@pytest.mark.parametrize("number", [1, 10, pytest.param(60, marks=pytest.mark.thorough)])
 def test_users_with_sessions_cost_the_same_whatever_their_number(
     number: int, delete: Callable[[], None], statements: Statements, settings: Any
 ) -> None:
@@ -193,6 +193,7 @@ STATELESS = [
 ]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("door", STATELESS)
 def test_where_nobody_reads_the_user_each_of_them_leaves_an_entry(door: str, settings: Any) -> None:
     classes = ["rest_framework.authentication.SessionAuthentication", door]
@@ -232,6 +233,7 @@ END: dict[str, Callable[[Any], object]] = {
 }
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("named_by_email")
 @pytest.mark.parametrize("end", END.values(), ids=END)
 def test_no_entry_names_an_address(end: Callable[[Any], object], capsys: Any) -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from django.contrib.auth import get_user_model
 
-from project import demo
+from project import demo, demo_server
 from tokens import clock
 from tokens.keys import key_for
 from tokens.models import BlacklistEntry
@@ -23,10 +23,12 @@ pytestmark = pytest.mark.any_database
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Seconds. What httpx waits for an answer if nobody says otherwise, and somewhat more.
+LONG = 6
 # Longer than the demo once waited for a server or an answer, and than its tokens lived.
-LONG = 11
+LONGER = 11
 
-TROUBLE = f"""
+TROUBLE = """
 import os, pathlib, re, socket, sys, time
 
 trouble = os.environ.get("TROUBLE", "").split()
@@ -37,7 +39,7 @@ def once(name):
 
 for command in ("runserver", "cleanup_tokens"):
     if command in sys.orig_argv and once(command):
-        time.sleep({LONG})
+        time.sleep(float(os.environ["SLOW_START"]))
 if "runserver" in sys.orig_argv and "port" in trouble:
     port = int(sys.orig_argv[-1].partition(":")[2])
     taken = socket.create_server(("127.0.0.1", port))
@@ -45,7 +47,7 @@ if "runserver" in sys.orig_argv and "port" in trouble:
 def middleware(get_response):
     def answer(request):
         if request.path == "/api/token/" and once("login"):
-            time.sleep({LONG})
+            time.sleep(float(os.environ["SLOW_ANSWER"]))
         if request.path == "/api/me/" and "500" in trouble:
             raise RuntimeError("the disk is full of eels")
         if request.path == "/api/logout/" and "crash" in trouble:
@@ -93,9 +95,16 @@ def run(tmp_path: Path) -> Run:
 
 
 @pytest.mark.slow
-def test_it_waits_as_long_as_it_takes_and_asks_its_own_server(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("start", "answer"), [(1, LONG), pytest.param(LONGER, LONGER, marks=pytest.mark.thorough)]
+)
+def test_it_waits_as_long_as_it_takes_and_asks_its_own_server(
+    run: Run, start: int, answer: int
+) -> None:
     done = run(
         *("runserver", "login", "cleanup_tokens", "port"),
+        SLOW_START=str(start),
+        SLOW_ANSWER=str(answer),
         DATABASE_URL="postgres://nobody@127.0.0.1:9/nothing",
         HTTP_PROXY="http://127.0.0.1:9",
         ALLOWED_HOSTS="elsewhere",
@@ -108,6 +117,7 @@ def test_it_waits_as_long_as_it_takes_and_asks_its_own_server(run: Run) -> None:
     assert "DATABASE_URL=sqlite:///db.sqlite3 make run" in done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("trouble", "says"),
@@ -122,6 +132,48 @@ def test_it_fails_and_says_what_the_server_wrote(run: Run, trouble: str, says: l
     assert done.returncode == 1
     assert [text for text in says if text not in done.stderr] == []
     assert "project/demo.py" not in done.stderr, "no traceback of the demo's own"
+
+
+SERVER = """
+import http.server, os, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        if "crash" in os.environ["TROUBLE"]:
+            os._exit(7)
+        print("the disk is full of eels", file=sys.stderr, flush=True)
+        self.send_error(500)
+
+if "start" in os.environ["TROUBLE"]:
+    raise RuntimeError("no server today")
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+address = "http://127.0.0.1:%s/" % server.server_port
+print("Starting development server at", address, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        ("start", ["The server did not start.", "no server today"]),
+        ("500", ["POST /api/token/", "answered 500 instead of 200", "the disk is full of eels"]),
+        ("crash", ["The server can't be reached", "ended, with exit code 7"]),
+    ],
+)
+def test_a_step_that_fails_says_what_the_server_wrote(
+    trouble: str, says: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Django, a server starts twenty times as fast."""
+    monkeypatch.setattr(demo_server, "command", lambda *_: [sys.executable, "-c", SERVER])
+    monkeypatch.setattr(demo, "set_up", lambda _password: None)
+    monkeypatch.setattr(demo, "LONG", {"TROUBLE": trouble})
+    monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as end:
+        demo.main()
+    said = str(end.value)
+    assert said.startswith("\nThe demo failed. ")
+    assert [text for text in says if text not in said] == []
 
 
 TOKENS = {"access": "a", "refresh": "r"}

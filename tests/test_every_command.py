@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tokens.schedule import periodic
 
 from .conftest import HOUR
 from .expiring import add_entries, add_run
-from .processes import command, environment, manage, wait_until
+from .processes import PATIENCE, command, environment, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,12 +31,16 @@ STARTED = "Cleaning up every 2 hours. Stop with Ctrl-C.\n"
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the command until it has waited ``waits`` times; give exit code and output."""
+    """Run the command until it has waited ``waits`` times; give exit code and output.
 
-    def run(*, waits: Any = 1, **options: Any) -> Any:
+    ``meanwhile`` is called in each wait.
+    """
+
+    def run(*, waits: Any = 1, meanwhile: Any = lambda: None, **options: Any) -> Any:
         left = iter(range(waits - 1))
 
         def sleep(loop: Any, wait: Any) -> None:
+            meanwhile()
             if next(left, None) is None:
                 loop._stop.set()
 
@@ -70,6 +74,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch) -> None:
 # What it does and says
 
 
+@pytest.mark.any_database
 def test_it_says_when_the_checks_will_expect_it_more_often(call: Any, settings: Any) -> None:
     settings.TOKENS_CLEANUP_INTERVAL = timedelta(hours=1)
     said = "TOKENS_CLEANUP_INTERVAL is 1 hour: --check will call this overdue.\n"
@@ -89,12 +94,14 @@ def test_it_goes_by_its_own_interval(call: Any, settings: Any) -> None:
     assert call()[1] == "Nothing to remove.\n"
 
 
+@pytest.mark.any_database
 def test_that_nothing_is_due_is_said_once(call: Any) -> None:
     add_run(ago=HOUR)
     assert call(waits=3) == (0, "", STARTED + "Not due yet: nothing done.\n")
     assert call(waits=3, verbosity=2)[2].count("Not due yet") == 3
 
 
+@pytest.mark.any_database
 def test_it_is_silent_at_verbosity_0(call: Any) -> None:
     add_entries(1)
     assert call(verbosity=0) == (0, "", "")
@@ -148,6 +155,7 @@ def test_time_that_is_over_is_one_line_and_the_next_run_goes_on(call: Any) -> No
     )
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
 def test_a_signal_in_a_run_ends_it_after_its_batch_with_3(
     call: Any, monkeypatch: pytest.MonkeyPatch, number: Any
@@ -159,7 +167,7 @@ def test_a_signal_in_a_run_ends_it_after_its_batch_with_3(
     def run(*, stop: Any, **options: Any) -> Any:
         def interrupt(_rows: Any) -> None:
             signal.raise_signal(number)
-            stop.wait(30)
+            stop.wait(PATIENCE)
 
         return real(stop=stop, **options | {"progress": interrupt})
 
@@ -175,6 +183,7 @@ def test_a_signal_in_a_run_ends_it_after_its_batch_with_3(
 # Wrong input
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("value", ["90", "soon", "0s", "367d", "-5m", "", 90], ids=repr)
 def test_a_wrong_interval_is_one_line_and_2(call: Any, value: Any) -> None:
     code, out, err = call(every=value)
@@ -207,6 +216,7 @@ def succeeded() -> Any:
     return CleanupRun.objects.filter(outcome="succeeded").count()
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
 def test_a_process_runs_again_and_again_and_ends_with_0() -> None:
     add_entries(1)
@@ -215,7 +225,7 @@ def test_a_process_runs_again_and_again_and_ends_with_0() -> None:
         add_entries(2)
         wait_until(lambda: CleanupRun.objects.filter(entries_removed=2, slot=None).exists())
         child.terminate()
-        out, err = child.communicate(timeout=30)
+        out, err = child.communicate(timeout=PATIENCE)
     assert (child.returncode, err) == (0, "Cleaning up every second. Stop with Ctrl-C.\n")
     removed = [json.loads(line)["removed"] for line in out.splitlines()]
     assert [number for number in removed if number] == [1, 2]
@@ -229,7 +239,7 @@ def test_a_process_that_is_interrupted_in_a_run_ends_with_3() -> None:
     with process("--batch-size=2", "--pause=3600") as child:
         wait_until(lambda: BlacklistEntry.objects.count() == 4)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=30)
+        out, err = child.communicate(timeout=PATIENCE)
     assert child.returncode == 3
     assert out == "Removed 2 expired entries and 0 expired sessions.\n"
     assert err.splitlines()[1:] == [
@@ -251,7 +261,25 @@ def table_away() -> Iterator[None]:
             cursor.execute("ALTER TABLE tokens_cleanuprun_away RENAME TO tokens_cleanuprun")
 
 
+def test_a_broken_database_ends_nothing_and_it_goes_on_after_the_repair(
+    call: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "WAITS", ())
+    add_entries(1)
+    with ExitStack() as away:
+        away.enter_context(table_away())
+        waits = iter([lambda: None, away.close, lambda: None])
+        code, out, err = call(waits=3, meanwhile=lambda: next(waits)())
+    assert (code, err) == (0, STARTED)
+    assert out == "Removed 1 expired entry and 0 expired sessions.\n"
+    failures = [one for one in caplog.messages if "Scheduled token cleanup failed: " in one]
+    assert len(failures) == 2
+    assert all("tokens_cleanuprun" in one for one in failures)
+
+
+@pytest.mark.any_database
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_process_survives_a_broken_database_says_so_and_goes_on_after_the_repair() -> None:
     add_entries(1)
     with process() as child:
@@ -259,7 +287,7 @@ def test_a_process_survives_a_broken_database_says_so_and_goes_on_after_the_repa
             lines = [child.stderr.readline() for _ in range(3)]
         wait_until(lambda: succeeded() >= 1)
         child.terminate()
-        child.communicate(timeout=30)
+        child.communicate(timeout=PATIENCE)
     assert lines[0] == "Cleaning up every second. Stop with Ctrl-C.\n"
     assert sum("ERROR tokens Scheduled token cleanup failed: " in line for line in lines) == 2
     assert "tokens_cleanuprun" in "".join(lines)
@@ -275,18 +303,34 @@ def test_a_process_waits_for_a_database_that_is_not_there_yet(tmp_path: Path) ->
     url = f"sqlite:///{folder}/db.sqlite3"
     with process(DATABASE_URL=url) as child:
         lines = [child.stderr.readline() for _ in range(2)]
-        folder.mkdir()
-        assert manage("migrate", "-v0", DATABASE_URL=url).returncode == 0
+        with connection.cursor() as cursor:
+            (tmp_path / "soon").mkdir()
+            cursor.execute("VACUUM INTO %s", [f"{tmp_path}/soon/db.sqlite3"])
+        (tmp_path / "soon").rename(folder)
         first = child.stdout.readline()
         child.terminate()
-        child.communicate(timeout=30)
+        child.communicate(timeout=PATIENCE)
     assert "unable to open database file. Trying again in 1 second." in lines[1]
     assert first == "Nothing to remove.\n"
     assert child.returncode == 0
 
 
+def test_a_run_that_was_killed_is_taken_over_when_its_lease_is_over(call: Any) -> None:
+    add_entries(1)
+    killed = add_run(ago=HOUR / 60, outcome="running", slot=1)
+
+    def let_its_lease_run_out() -> None:
+        CleanupRun.objects.filter(pk=killed.pk).update(heartbeat_at=killed.started_at - HOUR)
+
+    code, out, err = call(waits=2, meanwhile=let_its_lease_run_out)
+    assert (code, out) == (0, "Removed 1 expired entry and 0 expired sessions.\n")
+    assert "Another cleanup is running" in err
+    assert CleanupRun.objects.get(pk=killed.pk).outcome == "abandoned"
+
+
 @pytest.mark.any_database
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_process_that_was_killed_in_a_run_is_taken_over() -> None:
     add_entries(6)
     with process("--batch-size=2", "--pause=3600") as child:
@@ -298,7 +342,7 @@ def test_a_process_that_was_killed_in_a_run_is_taken_over() -> None:
         CleanupRun.objects.update(heartbeat_at=CleanupRun.objects.get().started_at - HOUR)
         wait_until(lambda: succeeded() >= 1)
         child.terminate()
-        child.communicate(timeout=30)
+        child.communicate(timeout=PATIENCE)
     assert child.returncode == 0
     assert not BlacklistEntry.objects.exists()
     assert CleanupRun.objects.earliest("pk").outcome == "abandoned"

@@ -148,7 +148,13 @@ REVOKE: dict[str, Callable[[Any, AbstractUser], object]] = {
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("revoke", REVOKE.values(), ids=REVOKE)
-@pytest.mark.parametrize("make", [*YOUNG, *OTHERS])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, marks=[] if make is of_a_login else pytest.mark.any_database)
+        for make in (*YOUNG, *OTHERS)
+    ],
+)
 def test_a_copy_decides_as_the_blacklist_does(
     make: Callable[[AbstractUser], Any],
     revoke: Callable[[Any, AbstractUser], object],
@@ -170,6 +176,7 @@ def test_a_copy_decides_as_the_blacklist_does(
     assert not refused[id(neighbour)]
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_a_token_that_says_it_lives_too_long_is_refused(user: AbstractUser) -> None:
     token = AccessToken.for_user(user)
@@ -177,6 +184,7 @@ def test_a_token_that_says_it_lives_too_long_is_refused(user: AbstractUser) -> N
     assert verdict(read_feed(), token.payload) is True is blacklist.is_revoked(token.claims)
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_a_token_made_from_a_refresh_token_that_was_verified_before_is_left_out(
     user: AbstractUser,
@@ -187,6 +195,7 @@ def test_a_token_made_from_a_refresh_token_that_was_verified_before_is_left_out(
     assert verdict(read_feed(), token.payload) is None
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db(transaction=True)
 def test_names_and_lifetimes_are_those_of_the_project(user: AbstractUser, settings: Any) -> None:
     settings.TOKENS_SESSION_CLAIM = "login"

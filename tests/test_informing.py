@@ -1,6 +1,7 @@
 """What only informs decides no outcome: counts, progress, the log, receivers, signs of life."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 from .conftest import DAY, HOUR, Login
 from .expiring import IN_A_WHILE, add_entries, add_run, add_sessions
 from .locking import ENTRIES, MODES, RUNS, SESSIONS, locked
+from .processes import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,7 +68,7 @@ def test_a_question_that_takes_too_long_has_no_answer_and_does_no_harm(atomic: b
 
 
 def test_a_question_with_a_mistake_in_it_is_no_slow_one() -> None:
-    questions = databases.questions("default", seconds=5)
+    questions = databases.questions("default", seconds=PATIENCE)
     with pytest.raises(ZeroDivisionError):
         questions.ask(lambda: 1 / 0)
 
@@ -74,7 +76,7 @@ def test_a_question_with_a_mistake_in_it_is_no_slow_one() -> None:
 @pytest.mark.parametrize(("limit", "told"), [(None, (3, False)), (3, (3, False)), (2, (2, True))])
 def test_a_count_with_a_limit_says_whether_there_are_more(limit: Any, told: Any) -> None:
     add_entries(3)
-    counted = databases.questions("default", seconds=5).count(
+    counted = databases.questions("default", seconds=PATIENCE).count(
         BlacklistEntry.objects.all(), limit=limit
     )
     assert counted == Counted(*told)
@@ -185,16 +187,16 @@ def test_a_dry_run_without_the_time_to_count_says_more_than(
     assert (preview.sessions_expired, preview.sessions_expired_at_least) == (2, False)
 
 
-@pytest.mark.slow
 def test_counts_that_take_long_leave_time_for_the_oldest_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     add_entries(1)
-    monkeypatch.setattr(backlog, "STATUS_SECONDS", 0.3)
-    counted = databases.Questions.count
+    counted, slow = databases.Questions.count, [0.0]
+    questions = sys.modules[databases.Questions.__module__]
+    monkeypatch.setattr(questions, "monotonic", lambda: time.monotonic() + slow[0])
 
     def count_slowly(*arguments: Any, **options: Any) -> Any:
-        time.sleep(0.4)
+        slow[0] += backlog.PREVIEW_SECONDS + 1
         return counted(*arguments, **options)
 
     monkeypatch.setattr(databases.Questions, "count", count_slowly)
@@ -206,7 +208,7 @@ def test_a_dry_run_under_a_lock_tells_what_it_can() -> None:
     add_entries(2)
     add_sessions(2)
     with locked(SESSIONS, MODES[-1]):
-        preview = cleanup.preview()
+        preview = cleanup.preview(seconds=2)
     assert (preview.entries_expired, preview.entries_expired_at_least) == (2, False)
     assert (preview.sessions_expired, preview.sessions_expired_at_least) == (0, True)
 

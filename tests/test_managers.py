@@ -19,6 +19,7 @@ from tokens.jwt import AccessToken, RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import Login
+from .processes import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -155,9 +156,9 @@ def test_whoever_locks_a_user_waits_for_those_who_did(
     with transaction.atomic():
         hold(user)
         other.start()
-        assert asked.wait(30)
+        assert asked.wait(PATIENCE)
         assert not done.wait(0.3)
-    other.join(30)
+    other.join(PATIENCE)
     assert done.is_set()
 
 

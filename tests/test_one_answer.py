@@ -120,6 +120,7 @@ def test_a_user_in_good_standing_is_accepted_everywhere(
     assert answers(*log_in(user)) == {200}
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("log_in", LOGINS)
 def test_a_user_that_the_default_manager_hides_is_nobody(log_in: Any, user: AbstractUser) -> None:
     tokens = log_in(user)
@@ -144,6 +145,7 @@ SHAPES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("log_in", LOGINS)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_a_default_manager_may_have_any_shape(
@@ -161,6 +163,7 @@ def test_an_inactive_user_is_refused_everywhere(log_in: Any, user: AbstractUser)
     assert answers(*tokens) == {401}
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("log_in", LOGINS)
 def test_inactive_users_are_let_in_if_the_project_says_so(
     log_in: Any, user: AbstractUser, monkeypatch: pytest.MonkeyPatch
@@ -178,6 +181,7 @@ def test_a_user_that_is_gone_is_refused_everywhere(log_in: Any, user: AbstractUs
     assert answers(*tokens) == {401}
 
 
+@pytest.mark.any_database
 def test_with_stateless_authentication_users_may_live_elsewhere(
     user: AbstractUser, settings: Any
 ) -> None:
@@ -214,6 +218,7 @@ class SnowflakeField(Field):  # type: ignore[type-arg]
         return int(value)
 
 
+@pytest.mark.any_database
 def test_a_number_of_a_kind_that_django_does_not_know_names_users_too(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +228,7 @@ def test_a_number_of_a_kind_that_django_does_not_know_names_users_too(
     assert users.lookup(claims) == (field, int("7" * 15))
 
 
+@pytest.mark.any_database
 def test_no_validator_of_the_field_runs(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +274,7 @@ def rehash(user: AbstractUser) -> None:
     fresh.save(update_fields=["password"])
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("rotate", [True, False])
 @pytest.mark.parametrize("log_in", LOGINS)
 @pytest.mark.parametrize("how", ["rehashed", "switched on"])
@@ -294,6 +301,7 @@ def test_the_check_of_the_password_never_loops(
         assert answer.json()["code"] == "password_changed"
 
 
+@pytest.mark.any_database
 def test_a_sliding_token_of_another_password_is_not_extended(
     user: AbstractUser, check_revoke_token: Callable[[bool], None]
 ) -> None:
@@ -304,7 +312,13 @@ def test_a_sliding_token_of_another_password_is_not_extended(
     assert takes(SlidingToken, str(token)) == 401
 
 
-@pytest.mark.parametrize("seconds", [0, 60], ids=["strict", "cached"])
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(0, id="strict"),
+        pytest.param(60, id="cached", marks=pytest.mark.any_database),
+    ],
+)
 @pytest.mark.parametrize(
     "change", [{"password": "md5$x$y"}, {"is_active": False}, None], ids=["password", "no", "gone"]
 )
@@ -339,6 +353,7 @@ def guest() -> RefreshToken:
     return token
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("rotate", [True, False])
 def test_a_token_of_nobody_refreshes_and_is_judged_by_its_jti(
     rotate: bool, settings: Any, user: AbstractUser
@@ -358,6 +373,7 @@ def test_a_token_of_nobody_refreshes_and_is_judged_by_its_jti(
     assert not TokenSession.objects.exists()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("base", [JWTAuthentication, JWTStatelessUserAuthentication])
 def test_a_project_may_say_who_a_token_of_nobody_is(base: Any) -> None:
     class Guests(base):  # type: ignore[misc]
@@ -374,6 +390,7 @@ def test_a_project_may_say_who_a_token_of_nobody_is(base: Any) -> None:
         authenticate(Guests, access)
 
 
+@pytest.mark.any_database
 def test_a_revoked_token_of_a_hidden_user_stays_revoked(user: AbstractUser) -> None:
     access, refresh = login_of(user)
     with default_manager(lambda rows: rows.none()):

@@ -168,6 +168,7 @@ def test_everybody_is_logged_out(
     assert alive(Login(user))
 
 
+@pytest.mark.any_database
 def test_the_progress_bar_is_for_terminals(
     user: AbstractUser, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +180,7 @@ def test_the_progress_bar_is_for_terminals(
         assert capsys.readouterr().err == ""
 
 
+@pytest.mark.any_database
 def test_an_interruption_is_answered_by_one_line(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +227,7 @@ def test_a_dry_run_changes_nothing_and_counts(
 # Asking
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("said", ["yes", " Y "])
 def test_it_asks_before_it_logs_everybody_out(user: AbstractUser, asked: Any, said: str) -> None:
     login = Login(user)
@@ -236,6 +239,7 @@ def test_it_asks_before_it_logs_everybody_out(user: AbstractUser, asked: Any, sa
     assert dead(login)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("said", ["", "no", "yess", EOFError(), KeyboardInterrupt()], ids=repr)
 def test_anything_but_yes_changes_nothing(user: AbstractUser, asked: Any, said: Any) -> None:
     login = Login(user)
@@ -247,6 +251,7 @@ def test_anything_but_yes_changes_nothing(user: AbstractUser, asked: Any, said: 
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("options", [{"all_users": True}, {"user": "ada"}], ids=["all", "many"])
 def test_where_nobody_can_be_asked_it_refuses(
     user: AbstractUser, options: Any, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +268,7 @@ def test_where_nobody_can_be_asked_it_refuses(
     assert dead(logins[1])
 
 
+@pytest.mark.any_database
 def test_it_asks_only_about_many(user: AbstractUser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revoking, "MANY", 2)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
@@ -273,6 +279,7 @@ def test_it_asks_only_about_many(user: AbstractUser, monkeypatch: pytest.MonkeyP
 # Mistakes
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -319,6 +326,7 @@ def test_a_mistake_is_answered_by_one_line_and_changes_nothing(
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("options", [{"user": "ada"}, {"all_users": True, "interactive": False}])
 def test_a_database_that_fails_is_answered_by_one_line(
     user: AbstractUser, options: Any, monkeypatch: pytest.MonkeyPatch
@@ -339,12 +347,14 @@ def test_a_database_that_fails_is_answered_by_one_line(
 # The shell's side of it
 
 
+@pytest.mark.any_database
 def test_it_is_silent_at_verbosity_0(user: AbstractUser) -> None:
     Login(user)
     assert call(user="ada", verbosity=0) == (0, "", "")
     assert not TokenSession.objects.exists()
 
 
+@pytest.mark.any_database
 def test_what_it_did_is_logged(user: AbstractUser, caplog: pytest.LogCaptureFixture) -> None:
     claims = RefreshToken.for_user(user).claims
     with caplog.at_level(logging.INFO, "tokens"):
@@ -357,6 +367,7 @@ def test_what_it_did_is_logged(user: AbstractUser, caplog: pytest.LogCaptureFixt
     )
 
 
+@pytest.mark.any_database
 def test_every_option_has_a_help_text_or_speaks_for_itself() -> None:
     parser = revoke_tokens.Command().create_parser("manage.py", "revoke_tokens")
     silent = [action.dest for action in parser._actions if not action.help]
@@ -379,6 +390,7 @@ def test_the_command_line_exits_with_2_and_one_line() -> None:
         assert re.fullmatch(says, err), err
 
 
+@pytest.mark.thorough
 @pytest.mark.any_database
 @pytest.mark.slow
 def test_the_process_exits_with_2_and_one_line() -> None:

@@ -72,6 +72,7 @@ def test_a_run_that_stops_early_is_no_failure() -> None:
     assert (answer["outcome"], answer["stopped"]) == ("partial", "out of time")
 
 
+@pytest.mark.any_database
 def test_a_failed_run_raises_what_a_scheduler_can_send_on(report: Any) -> None:
     report("failed", error="OperationalError: disk full")
     with pytest.raises(task.CleanupFailed, match=r"^OperationalError: disk full$") as caught:
@@ -79,6 +80,7 @@ def test_a_failed_run_raises_what_a_scheduler_can_send_on(report: Any) -> None:
     assert str(pickle.loads(pickle.dumps(caught.value))) == "OperationalError: disk full"  # noqa: S301
 
 
+@pytest.mark.any_database
 def test_a_database_that_is_down_raises_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**options: Any) -> None:
         raise OperationalError("gone")
@@ -97,6 +99,7 @@ def test_the_task_of_celery_succeeds() -> None:
     assert CleanupRun.objects.get().trigger == "celery"
 
 
+@pytest.mark.any_database
 def test_the_task_of_celery_fails_when_the_run_does(report: Any) -> None:
     report("failed", error="OperationalError: disk full")
     result = for_celery.clean_up.apply()
@@ -161,7 +164,7 @@ class Paste:
             process.terminate()
         for process in self._processes:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(60)
             with suppress(ProcessLookupError):  # Nothing of it is left, as it should be.
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -192,6 +195,7 @@ def wait_for_a_run(output: Any, *, trigger: Any) -> None:
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
 def test_celery_beat_and_a_worker_run_it_and_see_when_it_fails(paste: Any) -> None:
     piece = soon("celery", "from celery.schedules", time="crontab(minute=7)", instead="1.0")
     paste.settings(
@@ -241,6 +245,7 @@ def test_apscheduler_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     assert good.read_text() == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.any_database
 def test_huey_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     paste.settings(
@@ -259,6 +264,7 @@ def test_huey_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     assert "Unhandled" not in good.read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.any_database
 def test_django_q2_runs_it_and_sees_when_it_fails(paste: Any) -> None:
     paste.settings(
@@ -302,6 +308,7 @@ def _drop_tables_of_django_q() -> None:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'django_q'")
 
 
+@pytest.mark.any_database
 def test_nothing_of_ours_is_found_unasked() -> None:
     """Celery and Huey import every module that is called ``tasks``."""
     assert not list(Path(task.__file__).parent.rglob("tasks.py"))

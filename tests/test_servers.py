@@ -19,7 +19,7 @@ from tokens import cleanup
 from tokens.models import BlacklistEntry, CleanupRun
 
 from .expiring import IN_A_WHILE, add_entries
-from .processes import environment, fetch, wait_until
+from .processes import PATIENCE, environment, fetch, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -31,15 +31,7 @@ SERVERS = {
     "gunicorn's own": "-m gunicorn --no-control-socket --workers {workers}"
     " --bind 127.0.0.1:{port} --worker-class asgi {app}",
 }
-# Hypercorn 0.18 waits for the first worker that stops, and kills the others.
-WORKERS = {"uvicorn": 3, "hypercorn": 2, "gunicorn": 2, "gunicorn's own": 2}
-
-
-def each_server(*, everywhere: str) -> Any:
-    """Try all servers on SQLite, and one on each other database: how they start is their own."""
-    others = [name for name in SERVERS if name != everywhere]
-    marked = [pytest.param(name, marks=pytest.mark.any_database) for name in others]
-    return pytest.mark.parametrize("name", [everywhere, *marked])
+WORKERS = 2
 
 
 class Server:
@@ -55,15 +47,23 @@ class Server:
         return fetch(self._url + path)
 
     def answers(self) -> Any:
-        assert self.child.poll() is None, self.log
         with suppress(httpx.TransportError):
             return self.get("/").status_code == 200
         return False
 
+    def wait_until(self, happened: Any) -> None:
+        """Wait for what the server does; say what it wrote if it ends instead."""
+
+        def happened_or_ended() -> bool:
+            assert self.child.poll() is None, self.log
+            return bool(happened())
+
+        wait_until(happened_or_ended)
+
     def terminate(self) -> Any:
         """End the server as its supervisor does; return its exit status."""
         self.child.send_signal(signal.SIGTERM)
-        return self.child.wait(30)
+        return self.child.wait(PATIENCE)
 
 
 def free_port() -> Any:
@@ -108,14 +108,30 @@ def count(text: Any, log: Any) -> Any:
     return sum(text in line for line in log.splitlines())
 
 
-@each_server(everywhere="uvicorn")
+def servers(*usual: str, on_each_database: str = "") -> Any:
+    """Try all servers on SQLite, all but the usual ones only if it has to be thorough.
+
+    How they start is their own, so on other databases one of them is enough.
+    """
+    marks = {
+        name: [
+            *([pytest.mark.any_database] if name != on_each_database else []),
+            *([pytest.mark.thorough] if name not in usual else []),
+        ]
+        for name in SERVERS
+    }
+    named = [pytest.param(name, marks=found) for name, found in marks.items()]
+    return pytest.mark.parametrize("name", named)
+
+
+@servers("uvicorn", "gunicorn's own", on_each_database="uvicorn")
 def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve: Any, name: Any) -> None:
     add_entries(2_500)
     add_entries(5, ends=IN_A_WHILE)
-    with serve(name, workers=WORKERS[name]) as server:
-        wait_until(server.answers)
-        wait_until(lambda: count("Token cleanup task started", server.log) == WORKERS[name])
-        wait_until(lambda: CleanupRun.objects.filter(outcome="succeeded").exists())
+    with serve(name, workers=WORKERS) as server:
+        server.wait_until(server.answers)
+        server.wait_until(lambda: count("Token cleanup task started", server.log) == WORKERS)
+        server.wait_until(lambda: CleanupRun.objects.filter(outcome="succeeded").exists())
         assert server.get("/health/").json()["cleanup"]["last_success"] is not None
         status = server.terminate()
     assert BlacklistEntry.objects.count() == 5
@@ -124,20 +140,21 @@ def test_a_server_cleans_up_once_whatever_the_number_of_its_workers(serve: Any, 
     assert run.entries_removed == 2_500
     assert status == 0, server.log
     stopped = count("Token cleanup task stopped.", server.log)
-    assert stopped == WORKERS[name] or (name == "hypercorn" and stopped)
-    assert count("Will run every 24 hours.", server.log) == WORKERS[name]
+    # Hypercorn 0.18 waits for the first worker that stops, and kills the others.
+    assert stopped == WORKERS or (name == "hypercorn" and stopped)
+    assert count("Will run every 24 hours.", server.log) == WORKERS
     assert "Traceback" not in server.log
 
 
-@each_server(everywhere="gunicorn's own")
+@servers("hypercorn")
 def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(
     serve: Any, name: Any
 ) -> None:
     add_entries(2_000)
     workers = 1 if name == "hypercorn" else 2
     with serve(name, workers=workers, app="tests.slow_server:application") as server:
-        wait_until(lambda: BlacklistEntry.objects.count() < 2_000)
-        assert server.answers()
+        server.wait_until(lambda: BlacklistEntry.objects.count() < 2_000)
+        server.wait_until(server.answers)
         assert server.get("/health/").json()["cleanup"]["last_success"] is None
         assert CleanupRun.objects.get().outcome == "running"
         status = server.terminate()
@@ -152,7 +169,7 @@ def test_a_server_answers_while_it_cleans_up_and_leaves_no_slot_when_it_ends(
 def test_a_server_can_be_told_to_leave_the_cleanup_to_others(serve: Any) -> None:
     add_entries(1)
     with serve("hypercorn", CLEANUP_IN_SERVER="0") as server:
-        wait_until(server.answers)
+        server.wait_until(server.answers)
         assert server.terminate() == 0
     assert "token cleanup" not in server.log
     assert not CleanupRun.objects.exists()
@@ -161,10 +178,10 @@ def test_a_server_can_be_told_to_leave_the_cleanup_to_others(serve: Any) -> None
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="asks PostgreSQL who is connected")
 def test_a_server_keeps_no_connection_for_requests_that_are_over(serve: Any) -> None:
     with serve("uvicorn", CLEANUP_IN_SERVER="0") as server:
-        wait_until(server.answers)
+        server.wait_until(server.answers)
         with ThreadPoolExecutor(10) as pool:
             answers = list(pool.map(server.get, ["/health/"] * 60))
-        wait_until(lambda: connected() <= 1, seconds=5)
+        server.wait_until(lambda: connected() <= 1)
     assert {answer.status_code for answer in answers} == {200}
 
 

@@ -19,14 +19,15 @@ from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import PASSWORD, Login, alive, bearer, better_hasher, dead
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("atomic_requests"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# For endpoints that end sessions.
+in_both = pytest.mark.usefixtures("atomic_requests")
 
 User: Any = get_user_model()
 
 
+@in_both
 def test_logging_out_everywhere_ends_every_login_of_this_user_only(
     user: AbstractUser, make_user: Any
 ) -> None:
@@ -39,6 +40,7 @@ def test_logging_out_everywhere_ends_every_login_of_this_user_only(
     assert alive(Login(user))
 
 
+@in_both
 def test_logging_out_elsewhere_keeps_this_login(user: AbstractUser) -> None:
     laptop, phone, tablet = Login(user), Login(user), Login(user)
     answer = laptop.api.post("/api/logout/others/", **bearer(laptop.access))
@@ -51,6 +53,7 @@ def test_logging_out_elsewhere_keeps_this_login(user: AbstractUser) -> None:
     }
 
 
+@in_both
 @pytest.mark.parametrize("path", ["/api/logout/all/", "/api/logout/others/"])
 def test_tokens_of_plain_simplejwt_are_logged_out_too(
     path: str, user: AbstractUser, api: APIClient
@@ -105,6 +108,7 @@ def test_logging_out_everywhere_again_refuses_what_was_issued_since(user: Abstra
     assert entry.issued_before > first.issued_before
 
 
+@in_both
 def test_the_list_shows_ones_own_live_sessions_and_marks_the_current(
     user: AbstractUser, make_user: Any, statements: Callable[[], Any]
 ) -> None:
@@ -132,6 +136,7 @@ def test_the_list_shows_ones_own_live_sessions_and_marks_the_current(
     assert body["results"][0]["ip_address"] == "127.0.0.1"
 
 
+@pytest.mark.any_database
 def test_the_list_has_pages_and_hides_metadata_that_is_off(
     user: AbstractUser, settings: Any
 ) -> None:
@@ -147,6 +152,7 @@ def test_the_list_has_pages_and_hides_metadata_that_is_off(
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
+@in_both
 def test_one_session_is_ended_by_its_id(user: AbstractUser, make_user: Any) -> None:
     laptop, phone, grace = Login(user), Login(user), Login(make_user("grace"))
 
@@ -164,6 +170,8 @@ def test_one_session_is_ended_by_its_id(user: AbstractUser, make_user: Any) -> N
     assert dead(laptop)
 
 
+@pytest.mark.any_database
+@in_both
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -252,6 +260,7 @@ def test_what_happens_to_a_user_ends_the_sessions_at_once(
     assert alive(other)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(("change", "reason"), CHANGES)
 def test_events_that_are_switched_off_write_nothing(
     change: Callable[[AbstractUser], None], reason: str, user: AbstractUser, settings: Any
@@ -262,6 +271,7 @@ def test_events_that_are_switched_off_write_nothing(
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
 def test_saving_a_user_otherwise_ends_nothing(user: AbstractUser) -> None:
     login = Login(user)
     user.first_name = "Augusta"
@@ -282,6 +292,7 @@ def test_a_better_hash_of_the_same_password_ends_nothing(user: AbstractUser, set
     assert not BlacklistEntry.objects.exists()
 
 
+@in_both
 def test_the_oldest_session_makes_room_when_there_are_too_many(
     user: AbstractUser, settings: Any, make_user: Any
 ) -> None:
@@ -310,6 +321,7 @@ def test_logging_out_everywhere_reaches_tokens_that_name_an_issuer(user: Abstrac
     assert blacklist.is_revoked(token.claims)
 
 
+@in_both
 def test_logging_in_within_the_limit_takes_one_statement_more(
     user: AbstractUser, settings: Any, statements: Callable[[], Any]
 ) -> None:
@@ -319,6 +331,7 @@ def test_logging_in_within_the_limit_takes_one_statement_more(
     assert len(ran) == 3
 
 
+@pytest.mark.any_database
 def test_the_address_comes_from_a_header_only_behind_known_proxies(
     user: AbstractUser, api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

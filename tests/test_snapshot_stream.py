@@ -27,6 +27,7 @@ from tokens.snapshot.keyset import KeySet
 from tokens.snapshot.loader import Loader
 from tokens.snapshot.snapshot import Load, Snapshot
 
+from .processes import PATIENCE
 from .test_snapshot import make_claims, revoke, revoked_elsewhere
 from .threads import at_once, each_at_once
 
@@ -56,7 +57,7 @@ class Elsewhere:
 
     def reload(self) -> None:
         self.known.current.distrust()
-        until = time.monotonic() + 30
+        until = time.monotonic() + PATIENCE
         while self.known.current.snapshot is None:
             assert time.monotonic() < until
             self.ask(make_claims())

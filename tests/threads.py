@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from django.db import connections
 
+from .processes import PATIENCE
+
 T = TypeVar("T")
 
 
@@ -17,7 +19,7 @@ def at_once(count: int, function: Callable[[], T]) -> list[T]:
 
 def each_at_once(functions: list[Callable[[], T]]) -> list[T]:
     """Return what each function answered, called in a thread of its own when all were ready."""
-    barrier = threading.Barrier(len(functions), timeout=60)
+    barrier = threading.Barrier(len(functions), timeout=PATIENCE)
 
     def call(function: Callable[[], T]) -> T:
         try:

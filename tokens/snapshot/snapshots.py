@@ -83,7 +83,9 @@ def reset(*snapshots: DatabaseSnapshot) -> None:
     """Forget the snapshots, the own revocations and the numbers. For tests.
 
     ``snapshots`` are used from now on; without one, a database gets one with the usual limits.
+    Revocations of transactions that failed are forgotten, too: their errors may keep them.
     """
+    pending.waiting.clear()
     _snapshots.clear()
     _snapshots.update((one.using, one) for one in snapshots)
 
