@@ -381,7 +381,7 @@ def test_a_login_that_is_committed_meanwhile_does_not_survive(user: Any) -> None
     end_waits = threading.Event()
 
     def end() -> Ended:
-        assert written.wait(30)
+        assert written.wait(200)
         return sessions.end_for(User.objects.all())
 
     _, ended = each_at_once([log_in, end])
