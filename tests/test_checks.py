@@ -1,5 +1,6 @@
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.core.checks import run_checks
@@ -7,7 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection, connections
 
-from tokens.checks import protection, values
+from tokens.checks import leftovers, protection, values
 from tokens.conf import Conf
 from tokens.models import TokenSession
 
@@ -18,12 +19,19 @@ THEIR_TOKEN = "rest_framework_simplejwt.tokens.AccessToken"
 
 
 def ids() -> list[str]:
+    """Return what the checks find, but for modules that tests/test_leftovers.py is about."""
+    # To look through all of them takes most of the time.
+    with patch.object(leftovers, "_in_modules", return_value=()):
+        return ids_of_all()
+
+
+def ids_of_all() -> list[str]:
     return [message.id for message in run_checks() if str(message.id).startswith("tokens.")]
 
 
 @pytest.mark.any_database
 def test_the_project_passes() -> None:
-    assert ids() == []
+    assert ids_of_all() == []
 
 
 @pytest.mark.any_database
