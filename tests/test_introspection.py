@@ -195,17 +195,17 @@ def test_a_request_without_one_token_is_400(where: str, body: str, kind: str) ->
 
 
 @pytest.mark.any_database
-@pytest.mark.parametrize("codec", ODD_CODECS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("where", ["introspect", "revoke"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of unicode_escape
-def test_no_odd_body_gives_a_500(where: str, kind: str, codec: str) -> None:
+def test_no_odd_body_gives_a_500(where: str, kind: str) -> None:
     content_type, body = KINDS[kind]
     api = Service(Machine()).api
-    answer = api.generic("POST", f"/api/{where}/", body, f"{content_type}; charset={codec}")
-    assert answer.status_code in (200, 400, 415)
-    if answer.status_code != 200:
-        assert {"error", "detail", "code"} <= answer.json().keys()
+    for codec in ODD_CODECS:
+        answer = api.generic("POST", f"/api/{where}/", body, f"{content_type}; charset={codec}")
+        assert answer.status_code in (200, 400, 415), codec
+        if answer.status_code != 200:
+            assert {"error", "detail", "code"} <= answer.json().keys(), codec
 
 
 @pytest.mark.any_database
