@@ -19,7 +19,7 @@ class Browser:
 
     def __init__(self, url: str) -> None:
         # Without TLS. Otherwise httpx reads all of the system's certificates each time.
-        headers = {"Origin": url}
+        headers = {"Origin": url, "Connection": "close"}  # or each answer waits for an ACK
         self.http = httpx.Client(base_url=url, headers=headers, timeout=200, verify=False)  # noqa: S501
 
     def post(self, path: str, **given: Any) -> httpx.Response:
