@@ -122,6 +122,7 @@ def rows(user: User) -> dict[str, Model]:
 # What the pages show
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("model", LISTS)
 @pytest.mark.parametrize("who", ["viewer", "root"])
 def test_lists_and_details_are_shown(
@@ -134,6 +135,7 @@ def test_lists_and_details_are_shown(
     assert 'name="_save"' not in detail.text
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("model", LISTS)
 def test_nothing_is_shown_without_the_right_to_view(
     staff: Callable[..., Client], rows: Any, model: Any
@@ -143,31 +145,34 @@ def test_nothing_is_shown_without_the_right_to_view(
     assert client.get(page(model, "change", rows[model].pk)).status_code == 403
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("model", LISTS)
 def test_an_empty_list_is_shown(viewer: Any, model: Any) -> None:
     assert viewer.get(page(model)).status_code == 200
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
-    ("minutes", "listed", "text"),
-    [(59, "in 58\xa0minutes", "in force"), (-1, "over", "over")],
+    ("hours", "listed", "text"),
+    [(20, "in 19\xa0hours", "in force"), (-1, "over", "over")],
     ids=["in force", "expired"],
 )
 def test_the_status_reads_without_its_colour(
-    viewer: Any, minutes: Any, listed: str, text: str
+    viewer: Any, hours: int, listed: str, text: str
 ) -> None:
-    entry = make_entry(expires_at=clock.now() + timedelta(minutes=minutes))
+    entry = make_entry(expires_at=clock.now() + timedelta(hours=hours))
     assert f">{listed}</" in viewer.get(page("blacklistentry")).text
     assert f">{text}</span>" in viewer.get(page("blacklistentry", "change", entry.pk)).text
 
 
-@override_settings(SIMPLE_JWT={"LEEWAY": 60})
+@override_settings(SIMPLE_JWT={"LEEWAY": 3600})
 def test_an_entry_is_in_force_while_simplejwts_leeway_lasts() -> None:
-    entry = make_entry(expires_at=clock.now() - timedelta(seconds=30))
+    entry = make_entry(expires_at=clock.now() - timedelta(minutes=30))
     assert entry.in_force
     assert BlacklistEntry.objects.in_force().get() == entry
 
 
+@pytest.mark.any_database
 def test_subjects_and_user_agents_are_escaped(root: Any, user: AbstractUser) -> None:
     evil = "<script>alert(1)</script>"
     entry = make_entry(evil)
@@ -187,6 +192,7 @@ def test_subjects_and_user_agents_are_escaped(root: Any, user: AbstractUser) -> 
         assert "&lt;script&gt;" in answer.text
 
 
+@pytest.mark.any_database
 def test_long_subjects_are_cut_in_the_list_and_whole_in_the_detail(viewer: Any) -> None:
     entry = make_entry("x" * 250)
     text = viewer.get(page("blacklistentry")).text
@@ -195,6 +201,7 @@ def test_long_subjects_are_cut_in_the_list_and_whole_in_the_detail(viewer: Any) 
     assert f">{'x' * 250}<" in viewer.get(page("blacklistentry", "change", entry.pk)).text
 
 
+@pytest.mark.any_database
 def test_no_page_shows_a_token_or_what_a_session_keeps_for_itself(
     root: Any, user: AbstractUser, log_in: Callable[..., Any]
 ) -> None:
@@ -213,6 +220,7 @@ def test_no_page_shows_a_token_or_what_a_session_keeps_for_itself(
     assert not [secret for secret in known for text in texts if secret in text]
 
 
+@pytest.mark.any_database
 def test_a_user_is_a_link_and_one_who_is_gone_an_id(
     staff: Callable[..., Client], user: AbstractUser
 ) -> None:
@@ -225,12 +233,14 @@ def test_a_user_is_a_link_and_one_who_is_gone_an_id(
     assert "987654 (deleted)" in viewer.get(page("blacklistentry", "change", gone.pk)).text
 
 
+@pytest.mark.any_database
 def test_a_session_whose_user_is_gone_is_shown(viewer: Any) -> None:
     session = make_session(None, user_id=987654)
     assert "987654 (deleted)" in viewer.get(page("tokensession")).text
     assert "987654 (deleted)" in viewer.get(page("tokensession", "change", session.pk)).text
 
 
+@pytest.mark.any_database
 @pytest.mark.urls(__name__)
 def test_an_admin_site_of_ones_own_works_without_user_pages(root: Any, rows: Any) -> None:
     for model, row in rows.items():
@@ -242,6 +252,7 @@ def test_an_admin_site_of_ones_own_works_without_user_pages(root: Any, rows: Any
     assert "/auth/user/" not in text
 
 
+@pytest.mark.any_database
 def test_runs_are_listed_newest_first_with_numbers_one_can_read(viewer: Any) -> None:
     start = clock.now() - timedelta(hours=3)
     make_run(started_at=start, finished_at=start + timedelta(seconds=4021), outcome="succeeded")
@@ -269,15 +280,19 @@ def count_statements(client: Client, url: str, statements: Any) -> int:
     return len(ran)
 
 
-@pytest.mark.slow
-def test_lists_searches_filters_and_pages_cost_no_more_for_1000_rows_than_for_60(
-    viewer: Any, user: AbstractUser, statements: Callable[[], Any]
+def test_lists_searches_filters_and_pages_cost_no_more_for_100_rows_than_for_12(
+    viewer: Any,
+    user: AbstractUser,
+    statements: Callable[[], Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for kind in (BlacklistEntryAdmin, TokenSessionAdmin, CleanupRunAdmin):
+        monkeypatch.setattr(kind, "list_per_page", 10)
     queries = [page("blacklistentry") + query for query in QUERIES]
     urls = [*map(page, LISTS), *queries]
-    fill(user, 60)
+    fill(user, 12)
     few = {url: count_statements(viewer, url, statements) for url in urls}
-    fill(user, 940)
+    fill(user, 88)
     assert {url: count_statements(viewer, url, statements) for url in urls} == few
     assert max(few[url] for url in queries) <= 10
 
@@ -294,6 +309,7 @@ def test_no_list_counts_the_whole_table(
     assert all("LIMIT 10001" in sql for sql in counts), counts
 
 
+@pytest.mark.any_database
 def test_users_who_are_gone_cost_no_statement_each(
     viewer: Any, statements: Callable[[], Any]
 ) -> None:
@@ -304,6 +320,7 @@ def test_users_who_are_gone_cost_no_statement_each(
     assert count_statements(viewer, page("tokensession"), statements) == few
 
 
+@pytest.mark.any_database
 def test_a_list_that_is_longer_than_it_counts_says_so(
     viewer: Any, user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +335,7 @@ def test_a_list_that_is_longer_than_it_counts_says_so(
     assert "100+ sessions" in viewer.get(page("tokensession") + "?q=ada").text
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("column", range(8))
 def test_a_list_sorts_by_no_column_without_an_index(
     viewer: Any, user: AbstractUser, statements: Callable[[], Any], column: Any
@@ -383,6 +401,7 @@ def test_the_entry_of_a_user_is_found_by_name_key_and_id_and_shows_the_key(
     assert found("blacklistentry", q="ada@example.com") == [entry]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("term", "keys"),
     [("7", [7]), (" 7 ", [7]), ("ada", []), ("9" * 30, []), ("7\0", []), ("1.5", []), ("", [])],
@@ -410,14 +429,14 @@ def test_rows_are_found_by_the_beginning_of_the_users_name(
 
 
 @pytest.mark.parametrize("model", ["blacklistentry", "tokensession"])
-@pytest.mark.parametrize("term", ["ADA", "aDa", "ada@example.com", "Ada@Example.COM"])
 def test_rows_are_found_by_name_and_address_in_any_letter_case(
-    found: Any, make_user: Callable[..., AbstractUser], model: str, term: str
+    found: Any, make_user: Callable[..., AbstractUser], model: str
 ) -> None:
     make = make_session if model == "tokensession" else lambda user: make_entry(user=user)
     row = make(make_user("ada", email="ada@example.com"))
     make(make_user("bob", email="bob@example.com"))
-    assert found(model, q=term) == [row]
+    for term in ("ADA", "aDa", "ada@example.com", "Ada@Example.COM"):
+        assert found(model, q=term) == [row], term
 
 
 def test_sessions_are_found_by_sid_and_ip_address(found: Any, user: AbstractUser) -> None:
@@ -429,6 +448,7 @@ def test_sessions_are_found_by_sid_and_ip_address(found: Any, user: AbstractUser
     assert found("tokensession", q="203.0.113") == []
 
 
+@pytest.mark.any_database
 def test_a_name_that_begins_many_names_is_searched_so_far_and_says_so(
     viewer: Any, found: Any
 ) -> None:
@@ -441,14 +461,12 @@ def test_a_name_that_begins_many_names_is_searched_so_far_and_says_so(
     assert f"The list covers {MAX_USERS} of these users only." in text
 
 
-@pytest.mark.parametrize("term", HOSTILE, ids=ascii)
 @pytest.mark.parametrize("model", ["blacklistentry", "tokensession"])
-def test_an_odd_search_term_is_a_search_without_result(
-    viewer: Any, rows: Any, model: str, term: Any
-) -> None:
-    answer = viewer.get(page(model), {"q": term})
-    assert answer.status_code == 200
-    assert "<script>alert" not in answer.text
+def test_an_odd_search_term_is_a_search_without_result(viewer: Any, rows: Any, model: str) -> None:
+    for term in HOSTILE:
+        answer = viewer.get(page(model), {"q": term})
+        assert answer.status_code == 200, ascii(term)
+        assert "<script>alert" not in answer.text, ascii(term)
 
 
 def test_user_names_that_are_not_text_are_no_trouble(
@@ -483,43 +501,40 @@ def test_entries_are_listed_newest_first_and_filtered_by_when_whether_what_and_w
     assert found("blacklistentry", status="nonsense", revoked="x") == found("blacklistentry")
 
 
-@pytest.mark.parametrize(
-    ("parameters", "looked_through"),
-    [
-        ({"reason__exact": "reuse"}, 3),
-        ({"reason__exact": "reuse", "o": "3"}, 3),
-        ({"reason__exact": "reuse", "status": "in_force"}, 3),
-        ({"reason__exact": "reuse", "status": "expired"}, None),
-        ({"reason__exact": "reuse", "revoked": "hour"}, 3),
-        ({"reason__exact": "reuse", "revoked": "hour", "o": "3"}, 3),
-        ({"reason__exact": "reuse", "o": "4"}, 3),
-        ({"scope__exact": "token"}, 3),
-        ({"reason__exact": "reuse", "user": "1"}, None),
-        ({"reason__exact": "reuse", "q": "nobody"}, None),
-        ({"status": "in_force"}, None),
-        ({}, None),
-    ],
-    ids=str,
-)
+LOOKED_THROUGH: list[tuple[dict[str, str], int | None]] = [
+    ({"reason__exact": "reuse"}, 3),
+    ({"reason__exact": "reuse", "o": "3"}, 3),
+    ({"reason__exact": "reuse", "status": "in_force"}, 3),
+    ({"reason__exact": "reuse", "status": "expired"}, None),
+    ({"reason__exact": "reuse", "revoked": "hour"}, 3),
+    ({"reason__exact": "reuse", "revoked": "hour", "o": "3"}, 3),
+    ({"reason__exact": "reuse", "o": "4"}, 3),
+    ({"scope__exact": "token"}, 3),
+    ({"reason__exact": "reuse", "user": "1"}, None),
+    ({"reason__exact": "reuse", "q": "nobody"}, None),
+    ({"status": "in_force"}, None),
+    ({}, None),
+]
+
+
 def test_a_filter_without_an_index_looks_through_so_many_rows_and_says_so(
     viewer: Any,
     monkeypatch: pytest.MonkeyPatch,
     statements: Callable[[], Any],
-    parameters: dict[str, str],
-    looked_through: int | None,
 ) -> None:
     monkeypatch.setattr(EntryList, "LOOKED_THROUGH", 3)
     now = clock.now()
     for number in range(6):
         made, end = now - timedelta(minutes=10 * number + 5), now + timedelta(minutes=60 - number)
         make_entry(created_at=made, expires_at=end, reason="reuse")
-    with statements() as ran:
-        answer = viewer.get(page("blacklistentry"), parameters)
-    said = "Only 3 rows were looked through" in answer.text
-    assert said is (looked_through is not None)
-    if looked_through is not None:
-        assert len(answer.context["cl"].result_list) == looked_through + 1  # or more, if equal
-        assert len(ran) <= 9
+    for parameters, looked_through in LOOKED_THROUGH:
+        with statements() as ran:
+            answer = viewer.get(page("blacklistentry"), parameters)
+        said = "Only 3 rows were looked through" in answer.text
+        assert said is (looked_through is not None), parameters
+        if looked_through is not None:  # one more, or more, if equal
+            assert len(answer.context["cl"].result_list) == looked_through + 1, parameters
+            assert len(ran) <= 9, parameters
 
 
 def test_an_address_is_looked_for_in_the_newest_sessions_and_the_list_says_so(
@@ -539,9 +554,8 @@ def test_an_address_is_looked_for_in_the_newest_sessions_and_the_list_says_so(
 
 
 @pytest.mark.parametrize("reason", BlacklistEntry.Reason.values)
-@pytest.mark.parametrize("more", ["", "&revoked=day", "&status=in_force"])
 def test_a_rare_reason_is_looked_for_in_all_rows_where_an_index_finds_it(
-    viewer: Client, monkeypatch: pytest.MonkeyPatch, reason: str, more: str
+    viewer: Client, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     monkeypatch.setattr(EntryList, "LOOKED_THROUGH", 3)
     now = clock.now()
@@ -549,11 +563,12 @@ def test_a_rare_reason_is_looked_for_in_all_rows_where_an_index_finds_it(
     other = next(one for one in BlacklistEntry.Reason.values if one != reason)
     for number in range(6):
         make_entry(created_at=now - timedelta(minutes=number), reason=other)
-    answer = viewer.get(f"{page('blacklistentry')}?reason__exact={reason}{more}")
-    found = list(answer.context["cl"].result_list)
     complete = reason in RARE_REASONS and connection.vendor != "mysql"
-    assert found == ([wanted] if complete else [])
-    assert ("rows were looked through" in answer.text) is not complete
+    for more in ("", "&revoked=day", "&status=in_force"):
+        answer = viewer.get(f"{page('blacklistentry')}?reason__exact={reason}{more}")
+        found = list(answer.context["cl"].result_list)
+        assert found == ([wanted] if complete else []), more
+        assert ("rows were looked through" in answer.text) is not complete, more
 
 
 def test_the_index_on_rare_reasons_is_one_of_these_only() -> None:
@@ -580,6 +595,7 @@ def test_the_index_on_rare_reasons_comes_and_goes_with_a_migration() -> None:
     test_the_index_on_rare_reasons_is_one_of_these_only()
 
 
+@pytest.mark.any_database
 def test_the_script_of_the_list_finds_its_counter(unrevoker: Any, rows: Any) -> None:
     """Django's actions.js reads it; without it each click is an error in the console."""
     text = unrevoker.get(page("blacklistentry")).text
@@ -595,6 +611,7 @@ THEMES = {
 }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "selected"])
 def test_the_question_keeps_its_warning_under_a_theme(
     unrevoker: Any, settings: Any, tmp_path: Any, bulk: bool
@@ -614,6 +631,7 @@ def test_the_question_keeps_its_warning_under_a_theme(
     assert "theirs" not in text
 
 
+@pytest.mark.any_database
 def test_the_filters_list_no_users(viewer: Any, rows: Any) -> None:
     text = viewer.get(page("blacklistentry")).text
     # Django 5.2 puts the filters behind the results, later versions before them.
@@ -623,6 +641,7 @@ def test_the_filters_list_no_users(viewer: Any, rows: Any) -> None:
     assert "ada" not in filters[0]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("model", "query"),
     [
@@ -645,6 +664,7 @@ def test_odd_parameters_are_no_error(viewer: Any, rows: Any, query: str) -> None
     assert viewer.get(f"{page('blacklistentry')}?{query}", follow=True).status_code == 200
 
 
+@pytest.mark.any_database
 def test_rows_of_one_user_can_be_linked_to(
     found: Any, user: AbstractUser, make_user: Callable[..., AbstractUser]
 ) -> None:
@@ -656,6 +676,7 @@ def test_rows_of_one_user_can_be_linked_to(
 # Writing
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("model", LISTS)
 def test_nothing_can_be_added_or_changed(root: Any, rows: Any, model: Any) -> None:
     row = rows[model]
@@ -667,6 +688,7 @@ def test_nothing_can_be_added_or_changed(root: Any, rows: Any, model: Any) -> No
     assert type(row).objects.values().get() == before
 
 
+@pytest.mark.any_database
 def test_the_list_of_runs_warns_when_the_cleanup_does_not_do_its_work(viewer: Any) -> None:
     overdue = "The cleanup is overdue."
     assert overdue not in viewer.get(page("cleanuprun")).text
@@ -675,6 +697,7 @@ def test_the_list_of_runs_warns_when_the_cleanup_does_not_do_its_work(viewer: An
         assert viewer.get(page("cleanuprun")).text.count(overdue) == 1
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("model", ["tokensession", "cleanuprun"])
 def test_nobody_deletes_sessions_or_runs_here(root: Any, rows: Any, model: str) -> None:
     row = rows[model]
@@ -685,6 +708,7 @@ def test_nobody_deletes_sessions_or_runs_here(root: Any, rows: Any, model: str) 
     assert "deletelink" not in root.get(page(model, "change", row.pk)).text
 
 
+@pytest.mark.any_database
 def test_there_are_only_rights_that_allow_something() -> None:
     rights = Permission.objects.filter(content_type__app_label="tokens")
     assert set(rights.values_list("codename", flat=True)) == {
@@ -698,6 +722,7 @@ def test_there_are_only_rights_that_allow_something() -> None:
     }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("hours", [1, -1], ids=["in force", "expired"])
 def test_other_rights_do_not_unrevoke(staff: Callable[..., Client], hours: Any) -> None:
     entry = make_entry(expires_at=clock.now() + timedelta(hours=hours))
@@ -747,6 +772,7 @@ def test_unrevoking_asks_then_makes_the_token_valid_again_and_is_logged_twice(
         assert part in logged.change_message
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("scope", "hours", "text"),
     [
@@ -784,6 +810,7 @@ def test_several_entries_are_unrevoked_after_a_question(
     assert len([record for record in caplog.records if record.name == "tokens"]) == 2
 
 
+@pytest.mark.any_database
 def test_a_whole_table_is_not_unrevoked_at_once(unrevoker: Any, user: AbstractUser) -> None:
     fill(user, 201)
     data = {
@@ -798,6 +825,7 @@ def test_a_whole_table_is_not_unrevoked_at_once(unrevoker: Any, user: AbstractUs
     assert BlacklistEntry.objects.count() == 201
 
 
+@pytest.mark.any_database
 def test_log_lines_can_not_be_forged_by_a_subject(
     unrevoker: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -831,6 +859,7 @@ def test_a_user_with_entries_and_sessions_can_be_deleted_and_the_entries_stay(
     assert entry.in_force
 
 
+@pytest.mark.any_database
 @pytest.mark.slow
 def test_users_may_have_a_uuid_for_a_key_and_an_address_for_a_name() -> None:
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.custom_user.settings"}
@@ -876,6 +905,7 @@ def test_runs_are_filtered_by_when_outcome_trigger_and_host(found: Any) -> None:
     assert len(found("cleanuprun", outcome="nonsense", started="x")) == 4
 
 
+@pytest.mark.any_database
 def test_the_list_of_runs_says_how_the_cleanup_is(viewer: Any) -> None:
     now = clock.now()
     text = viewer.get(page("cleanuprun")).text
@@ -902,6 +932,7 @@ def test_the_list_of_runs_takes_few_statements(root: Any, statements: Callable[[
 # Moments
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("use_tz", [True, False])
 def test_a_moment_is_shown_by_the_readers_clock_and_names_the_zone(
     viewer: Any, settings: Any, use_tz: bool

@@ -14,7 +14,7 @@ from tokens.models import BlacklistEntry, TokenSession
 from tokens.origin import Client as From
 from tokens.origin import acting, used_by
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.any_database]
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
 

@@ -57,11 +57,13 @@ def page_of(user: User) -> str:
 # Answers
 
 
+@pytest.mark.any_database
 def test_the_index_of_the_admin_leads_there(support: Client) -> None:
     assert f'href="{URL}"' in support.get("/admin/").text
     assert "Look up" in support.get(URL).text
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("cls", [PlainAccessToken, PlainRefreshToken, SlidingToken])
 def test_a_token_without_a_session_is_accepted(support: Client, user: User, cls: Any) -> None:
     text = look_up(support, plain(cls, user))
@@ -69,6 +71,7 @@ def test_a_token_without_a_session_is_accepted(support: Client, user: User, cls:
     assert user.username in text
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("kind", ["access", "refresh"])
 def test_a_token_of_a_session_is_accepted(support: Client, user: User, kind: str) -> None:
     refresh = RefreshToken.for_user(user)
@@ -91,6 +94,7 @@ def deactivate(user: User) -> None:
     user.save()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("cls", [AccessToken, RefreshToken])
 @pytest.mark.parametrize("end", END)
 @pytest.mark.parametrize("with_session", [True, False], ids=["session", "plain"])
@@ -107,6 +111,7 @@ def test_a_refused_token_says_since_when_and_why(
     assert user.username in text
 
 
+@pytest.mark.any_database
 def test_a_used_refresh_token_is_told_from_a_revoked_one(
     support: Client, user: User, log_in: Callable[[User], Login], settings: Any
 ) -> None:
@@ -118,6 +123,7 @@ def test_a_used_refresh_token_is_told_from_a_revoked_one(
     assert TokenSession.objects.count() == 1  # asking is not using
 
 
+@pytest.mark.any_database
 def test_asking_about_a_token_does_not_use_it(
     support: Client, user: User, log_in: Callable[[User], Login]
 ) -> None:
@@ -126,12 +132,14 @@ def test_asking_about_a_token_does_not_use_it(
     assert login.refresh().status_code == 200
 
 
+@pytest.mark.any_database
 def test_an_expired_token_is_refused_for_its_age(support: Client, user: User) -> None:
     token = plain(PlainAccessToken, user)
     token.set_exp(lifetime=-HOUR)
     assert "Expired on" in look_up(support, token)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("broken", ["forged", "cut", "words"])
 def test_a_token_that_we_did_not_sign_is_said_to_be_bad(
     support: Client, user: User, broken: str
@@ -143,6 +151,7 @@ def test_a_token_that_we_did_not_sign_is_said_to_be_bad(
     assert user.username not in answer
 
 
+@pytest.mark.any_database
 def test_the_rest_of_the_refusals(support: Client, user: User) -> None:
     lost = RefreshToken.for_user(user)
     TokenSession.objects.all().delete()
@@ -199,6 +208,7 @@ def test_what_nothing_is_called_gets_an_answer(support: Client, user: User, term
 # Acts
 
 
+@pytest.mark.any_database
 def test_a_session_is_ended_from_its_answer(
     support: Client, user: User, log_in: Callable[[User], Login]
 ) -> None:
@@ -233,6 +243,7 @@ def test_a_single_token_is_revoked_from_its_answer(
     assert "token_revoked_in_admin" in [getattr(one, "event", "") for one in caplog.records]
 
 
+@pytest.mark.any_database
 def test_a_token_without_a_session_is_revoked_as_long_as_it_lives(
     support: Client, user: User
 ) -> None:
@@ -243,6 +254,7 @@ def test_a_token_without_a_session_is_revoked_as_long_as_it_lives(
     assert "Refused since" in look_up(support, token)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("signed", ["", "x", "eyJ:a:b"])
 def test_only_what_the_page_has_signed_is_revoked(support: Client, signed: str) -> None:
     answer = support.post(URL, {"revoke": signed}, follow=True)
@@ -253,12 +265,14 @@ def test_only_what_the_page_has_signed_is_revoked(support: Client, signed: str) 
 # Rights, and what the page keeps to itself
 
 
+@pytest.mark.any_database
 def test_nobody_asks_without_the_right(staff: Callable[..., Client], user: User) -> None:
     client = staff("view_tokensession", "view_user", "end_tokensession")
     assert client.get(URL).status_code == client.post(URL, {"q": "x"}).status_code == 403
     assert URL not in client.get("/admin/").text
 
 
+@pytest.mark.any_database
 def test_who_may_only_view_entries_sees_no_session_and_no_button(
     staff: Callable[..., Client], support: Client, user: User
 ) -> None:
@@ -275,6 +289,7 @@ def test_who_may_only_view_entries_sees_no_session_and_no_button(
     assert client.post(URL, {"revoke": signed}).status_code == 403
 
 
+@pytest.mark.any_database
 def test_a_token_is_neither_shown_again_nor_stored_nor_logged(
     support: Client, user: User, caplog: Any
 ) -> None:
@@ -286,12 +301,14 @@ def test_a_token_is_neither_shown_again_nor_stored_nor_logged(
     assert "no-store" in answer["Cache-Control"]
 
 
+@pytest.mark.any_database
 def test_a_token_with_another_first_letter_is_not_shown_again_either(support: Client) -> None:
     """Its header may begin with a blank, as another library writes it."""
     token = ".".join(["eyAiYWxnIjoiSFMyNTYifQ", "eyAianRpIjoieCJ9" * 3, "c2lnbmF0dXJl" * 3])
     assert token not in support.post(URL, {"q": token}).text
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("model", ["blacklistentry", "tokensession"])
 def test_a_token_in_the_search_box_is_sent_to_the_page(support: Client, model: str) -> None:
     url = reverse(f"admin:tokens_{model}_changelist")
@@ -300,6 +317,7 @@ def test_a_token_in_the_search_box_is_sent_to_the_page(support: Client, model: s
     assert (answer.status_code, answer["Location"]) == (302, URL)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("model", ["blacklistentry", "tokensession"])
 def test_a_search_that_finds_nothing_does_not_say_not_refused(support: Client, model: str) -> None:
     text = support.get(reverse(f"admin:tokens_{model}_changelist"), {"q": "unknown-jti"}).text
@@ -314,6 +332,7 @@ def test_the_page_works_in_a_cross_read(support: Client, user: User, statements:
     assert len(ran) <= 12
 
 
+@pytest.mark.any_database
 def test_an_answer_to_the_api_agrees(
     support: Client, user: User, log_in: Callable[[User], Login]
 ) -> None:

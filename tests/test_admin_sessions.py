@@ -75,6 +75,7 @@ def messages(answer: Any) -> list[str]:
 # The question and the act
 
 
+@pytest.mark.any_database
 def test_selected_sessions_end_after_a_question(
     support: Any,
     user: AbstractUser,
@@ -120,6 +121,7 @@ def test_users_are_logged_out_everywhere_after_a_question(
     assert len(reasons) == 3
 
 
+@pytest.mark.any_database
 def test_a_user_without_sessions_can_be_logged_out_everywhere(
     support: Any, user: AbstractUser
 ) -> None:
@@ -131,6 +133,7 @@ def test_a_user_without_sessions_can_be_logged_out_everywhere(
     assert api.get("/api/me/", HTTP_AUTHORIZATION=f"Bearer {plain}").status_code == 401
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(("url", "action"), ACTIONS)
 def test_the_right_to_view_is_not_the_right_to_end(
     staff: Callable[..., Client], user: AbstractUser, url: Any, action: Any
@@ -149,6 +152,7 @@ def end_page(session: TokenSession) -> str:
     return page("tokensession", "end", session.pk)
 
 
+@pytest.mark.any_database
 def test_a_sessions_page_has_a_link_for_those_who_may_end_it(
     support: Any, staff: Callable[..., Client], user: AbstractUser
 ) -> None:
@@ -170,6 +174,7 @@ def test_a_sessions_page_has_a_link_for_those_who_may_end_it(
     assert messages(answer) == ["Ended 1 session of 1 user."]
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_the_pages_that_end_sessions_are_for_those_who_may(
     staff: Callable[..., Client], user: AbstractUser, method: str
@@ -181,6 +186,7 @@ def test_the_pages_that_end_sessions_are_for_those_who_may(
     assert TokenSession.objects.count() == 1
 
 
+@pytest.mark.any_database
 def test_a_session_that_is_over_or_never_was_is_no_error(support: Any, user: AbstractUser) -> None:
     gone = make_session(user)
     link = end_page(gone)
@@ -190,6 +196,7 @@ def test_a_session_that_is_over_or_never_was_is_no_error(support: Any, user: Abs
     assert support.get(page("tokensession", "end_all", "nobody"), follow=True).status_code == 200
 
 
+@pytest.mark.any_database
 def test_sessions_that_ended_meanwhile_are_no_error(support: Any, user: AbstractUser) -> None:
     session = make_session(user)
     question = ask(support, SESSIONS, "end_selected", [session])
@@ -200,6 +207,7 @@ def test_sessions_that_ended_meanwhile_are_no_error(support: Any, user: Abstract
     assert answer.status_code == 302
 
 
+@pytest.mark.any_database
 def test_sessions_of_users_who_are_gone_can_be_ended(support: Any) -> None:
     session = make_session(None, user_id=987654)
     question = ask(support, SESSIONS, "end_everywhere", [session])
@@ -209,12 +217,14 @@ def test_sessions_of_users_who_are_gone_can_be_ended(support: Any) -> None:
     assert LogEntry.objects.get().object_repr == "987654 (deleted)"
 
 
+@pytest.mark.any_database
 def test_names_are_escaped(support: Any, make_user: Callable[..., AbstractUser]) -> None:
     evil = "<script>alert(1)</script>"
     session = make_session(make_user(evil))
     assert evil not in ask(support, SESSIONS, "end_selected", [session]).text
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "until", ["", "x", "\0", "9" * 400, "019AA5C1-7B2E-7C4D-8F10-2233445566FF"]
 )
@@ -229,6 +239,7 @@ def test_odd_parameters_end_no_more_than_selected(
 # Its record
 
 
+@pytest.mark.any_database
 def test_each_users_history_tells_who_ended_what(
     support: Any,
     root_client: Any,
@@ -259,6 +270,7 @@ def root_client(staff: Callable[..., Client]) -> Client:
     return staff(is_superuser=True)
 
 
+@pytest.mark.any_database
 def test_the_record_of_many_users_is_one_line(
     support: Any, monkeypatch: pytest.MonkeyPatch, make_user: Callable[..., AbstractUser]
 ) -> None:
@@ -275,6 +287,7 @@ def test_the_record_of_many_users_is_one_line(
     assert support.get("/admin/").status_code == 200
 
 
+@pytest.mark.any_database
 def test_what_is_logged_is_bounded(
     support: Any, many: Any, user: AbstractUser, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -286,6 +299,7 @@ def test_what_is_logged_is_bounded(
     assert len(record.getMessage()) < 5000
 
 
+@pytest.mark.any_database
 def test_what_could_not_be_done_has_left_a_line_in_the_log(
     support: Any,
     user: AbstractUser,
@@ -337,6 +351,7 @@ def test_500_sessions_cost_no_more_statements_than_one(
     assert not TokenSession.objects.exists()
 
 
+@pytest.mark.any_database
 def test_all_pages_are_ended_at_once(
     support: Any, many: Any, user: AbstractUser, make_user: Callable[..., AbstractUser]
 ) -> None:
@@ -373,6 +388,7 @@ def test_no_more_sessions_are_ended_than_the_bound_and_it_says_so(
     assert set(left) == set(sorted(row.sid for row in rows)[:2])
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(("url", "action"), ACTIONS[1:], ids=["sessions", "users"])
 def test_no_more_users_are_logged_out_than_the_bound(
     support: Any,
@@ -454,6 +470,7 @@ def test_a_users_page_shows_the_live_sessions_and_the_last_revocations_first(
     assert "0 live sessions" in about(client, user)
 
 
+@pytest.mark.any_database
 def test_a_users_page_opens_on_a_database_that_the_app_does_not_know(
     staff: Callable[..., Client], user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -464,6 +481,7 @@ def test_a_users_page_opens_on_a_database_that_the_app_does_not_know(
     assert "tokens-person" not in answer.text
 
 
+@pytest.mark.any_database
 def test_a_session_that_is_over_is_not_counted_in_the_question(
     support: Any, user: AbstractUser
 ) -> None:
@@ -497,6 +515,7 @@ def test_a_users_page_shows_ten_sessions_and_five_revocations_at_most(
     assert "evocation" not in about(staff("view_tokensession", "view_user"), user)
 
 
+@pytest.mark.any_database
 def test_the_link_is_for_those_who_may_view_sessions(
     staff: Callable[..., Client], user: AbstractUser
 ) -> None:
@@ -506,6 +525,7 @@ def test_the_link_is_for_those_who_may_view_sessions(
     assert "tokensession" not in answer.text
 
 
+@pytest.mark.any_database
 def test_users_are_added_and_changed_as_before(
     staff: Callable[..., Client], user: AbstractUser
 ) -> None:
@@ -521,6 +541,7 @@ def test_users_are_added_and_changed_as_before(
     assert user.first_name == "Augusta"
 
 
+@pytest.mark.any_database
 def test_a_pop_up_offers_no_action(support: Any, user: AbstractUser) -> None:
     assert "end_all_sessions" in support.get(USERS).text
     assert "end_all_sessions" not in support.get(f"{USERS}?_popup=1").text

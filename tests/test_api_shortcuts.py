@@ -55,6 +55,7 @@ ACCEPTED = {
 }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("request_", ACCEPTED.values(), ids=ACCEPTED)
 @pytest.mark.parametrize(
     "renderers", [[JSONRenderer, Plain], [Plain, JSONRenderer], [Versioned, Plain], [JSONRenderer]]
@@ -76,6 +77,7 @@ def test_the_renderer_is_the_one_that_drf_would_choose(
     assert quickly.accepted_media_type == slowly.accepted_media_type
 
 
+@pytest.mark.any_database
 def test_a_renderer_that_comes_first_renders(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +102,7 @@ class TakeTheLastToo(DefaultContentNegotiation):
     select_renderer = TakeTheLast.select_renderer
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("kind", [TakeTheLast, TakeTheLastToo])
 @pytest.mark.parametrize("how", ["attribute", "method"])
 def test_a_negotiation_of_the_projects_own_decides(
@@ -113,6 +116,7 @@ def test_a_negotiation_of_the_projects_own_decides(
     assert refreshed(user)["Content-Type"].startswith("text/plain")
 
 
+@pytest.mark.any_database
 def test_a_parser_of_the_projects_own_parses(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +129,7 @@ def test_a_parser_of_the_projects_own_parses(
     assert answers == [status.HTTP_415_UNSUPPORTED_MEDIA_TYPE, status.HTTP_200_OK]
 
 
+@pytest.mark.any_database
 def test_a_throttle_of_the_projects_own_counts(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +141,7 @@ def test_a_throttle_of_the_projects_own_counts(
     assert refreshed(user).status_code == Throttled.status_code
 
 
+@pytest.mark.any_database
 def test_an_exception_handler_of_the_projects_own_answers(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

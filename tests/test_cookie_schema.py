@@ -6,6 +6,8 @@ import pytest
 from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
 
+from .test_schema import openapis_own_schemas_unchecked
+
 pytestmark = pytest.mark.any_database
 
 
@@ -59,4 +61,5 @@ def test_one_cookie_is_one_scheme(settings: Any) -> None:
 def test_the_description_is_valid(kinds: Any, settings: Any, tmp_path: Any) -> None:
     settings.TOKENS_COOKIES = kinds
     file = str(tmp_path / "schema.yaml")
-    call_command("spectacular", validate=True, fail_on_warn=True, file=file)
+    with openapis_own_schemas_unchecked():
+        call_command("spectacular", validate=True, fail_on_warn=True, file=file)

@@ -130,6 +130,7 @@ def test_a_slice_stays_what_it_was(people: list[Any]) -> None:
     assert sessions.end_for(found[:3]) == Ended(3, 3)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("nobody", [User.objects.none, list, lambda: [0], lambda: iter(())])
 def test_there_may_be_nobody(nobody: Callable[[], Any], user: Any) -> None:
     if nobody() == [0]:
@@ -142,6 +143,7 @@ def test_there_may_be_nobody(nobody: Callable[[], Any], user: Any) -> None:
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -162,6 +164,7 @@ def test_what_names_no_users_is_a_mistake(wrong: Callable[[], Any], user: Any) -
     assert not blacklist.is_revoked(login.claims)
 
 
+@pytest.mark.any_database
 def test_users_whom_the_default_manager_hides_can_be_named(
     user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,12 +181,14 @@ def test_users_whom_the_default_manager_hides_can_be_named(
     assert blacklist.is_revoked(login.claims)
 
 
+@pytest.mark.any_database
 def test_the_reason_is_the_callers(user: Any) -> None:
     Login(user)
     sessions.end_for([user], reason="deactivation")
     assert set(BlacklistEntry.objects.values_list("reason", flat=True)) == {"deactivation"}
 
 
+@pytest.mark.any_database
 def test_a_group_reads_like_one_user(people: list[Any]) -> None:
     def written(end: Callable[[], object]) -> list[dict[str, Any]]:
         RefreshToken.for_user(people[1])
@@ -197,6 +202,7 @@ def test_a_group_reads_like_one_user(people: list[Any]) -> None:
     assert written(lambda: sessions.end_for([people[1]])) == one
 
 
+@pytest.mark.any_database
 def test_old_tokens_are_refused_over_http(people: list[Any]) -> None:
     logins = [Login(user) for user in people]
     plain = [
@@ -211,6 +217,7 @@ def test_old_tokens_are_refused_over_http(people: list[Any]) -> None:
     assert alive(Login(people[1]))
 
 
+@pytest.mark.any_database
 def test_receivers_hear_of_each_session(people: list[Any]) -> None:
     sids = {RefreshToken.for_user(user).claims.sid for user in people}
     heard: list[tuple[Any, Any, bool]] = []
@@ -226,6 +233,7 @@ def test_receivers_hear_of_each_session(people: list[Any]) -> None:
     assert sorted(heard) == sorted((sid, "admin", False) for sid in sids)
 
 
+@pytest.mark.any_database
 @override_settings(TOKENS_CHECK_MAX_AGE=60 * SECOND)
 def test_cached_checks_hear_of_it(people: list[Any]) -> None:
     snapshot.reset()
@@ -246,6 +254,7 @@ def documented(beginning: str) -> dict[str, Any]:
     return names
 
 
+@pytest.mark.any_database
 def test_a_group_is_logged_out_as_documented(people: list[Any], capsys: Any) -> None:
     logins = [Login(user) for user in people]
     documented("customers = ")
@@ -253,6 +262,7 @@ def test_a_group_is_logged_out_as_documented(people: list[Any], capsys: Any) -> 
     assert [dead(login) for login in logins] == [False, True, True, True, True]
 
 
+@pytest.mark.any_database
 def test_a_bulk_update_ends_sessions_as_documented(people: list[Any]) -> None:
     User.objects.exclude(username="ada").update(email="x@example.com")
     logins = [Login(user) for user in people]
@@ -300,6 +310,7 @@ def test_a_batch_has_a_number_of_sessions_that_is_bounded(
     assert len(batches) == (5 if number > 2 else 3 if number == 2 else 2)
 
 
+@pytest.mark.any_database
 def test_no_batch_holds_more_users_than_it_may(
     make_user: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,6 +344,7 @@ def test_what_is_done_stays_done_and_the_next_time_goes_on(people: list[Any]) ->
     assert sessions.end_for(User.objects.filter(HAS_SESSION)) == Ended(3, 3)
 
 
+@pytest.mark.any_database
 def test_a_lost_connection_is_tried_again(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     RefreshToken.for_user(user)
     real, failures = groups.end_many, [OperationalError("server closed the connection")]
@@ -381,7 +393,7 @@ def test_a_login_that_is_committed_meanwhile_does_not_survive(user: Any) -> None
     end_waits = threading.Event()
 
     def end() -> Ended:
-        assert written.wait(30)
+        assert written.wait(200)
         return sessions.end_for(User.objects.all())
 
     _, ended = each_at_once([log_in, end])

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import django
 import pytest
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.signals import got_request_exception
 from django.db import DatabaseError
@@ -105,9 +105,8 @@ class Secrets(set[str]):
 
 
 @pytest.fixture
-def ada(user: AbstractUser) -> Login:
-    user.set_password(SECRET)
-    user.save()
+def ada(db: None) -> Login:
+    user = get_user_model().objects.create_user("ada", password=SECRET)
     login: Any = Login.__new__(Login)
     login.api = APIClient(raise_request_exception=False)
     token = RefreshToken.for_user(user)
@@ -231,7 +230,7 @@ BUGS: dict[str, list[tuple[Any, str]]] = {
 
 
 def report(raised: list[tuple[Any, Any]]) -> str:
-    """Return what every way to report the error has to say, but the page: the mails have it."""
+    """Return what a filter lets other ways to report the error have; mails have text and page."""
     request, info = raised[-1]
     plain, shown = SafeExceptionReporterFilter(), []
     trace = info[2]
@@ -240,8 +239,7 @@ def report(raised: list[tuple[Any, Any]]) -> str:
             shown.append(dict(plain.get_traceback_frame_variables(request, trace.tb_frame)))
         trace = trace.tb_next
     values = plain.get_post_parameters(request).values()
-    text = ExceptionReporter(request, *info).get_traceback_text()
-    return "\n".join(map(str, (text, shown, list(values))))
+    return "\n".join(map(str, (shown, list(values))))
 
 
 def below_the_view(frame: FrameType | None) -> bool:
@@ -252,9 +250,20 @@ def below_the_view(frame: FrameType | None) -> bool:
     return False
 
 
+# How a body was written matters only to what has read it.
+SENT = [
+    pytest.param(
+        bug,
+        kind,
+        marks=[pytest.mark.thorough] if kind == "multipart" and bug != "the sessions" else [],
+    )
+    for bug in BUGS
+    for kind in WITH_FIELDS
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("bug", BUGS)
-@pytest.mark.parametrize("kind", WITH_FIELDS)
+@pytest.mark.parametrize(("bug", "kind"), SENT)
 @pytest.mark.parametrize("path", PUBLIC)
 def test_a_bug_of_ours_shows_no_secret(
     ada: Login,

@@ -56,6 +56,7 @@ def users_key(user: AbstractUser) -> str:
 def test_an_empty_feed_says_what_decides(service: Service) -> None:
     before = datetime.now(UTC).timestamp()
     answer = service.feed()
+    after = datetime.now(UTC).timestamp()
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
     assert "no-store" in answer.headers["Cache-Control"]
@@ -75,10 +76,11 @@ def test_an_empty_feed_says_what_decides(service: Service) -> None:
         "refresh_exp_claim": "refresh_exp",
         "session_claims": ["sid"],
     }
-    assert abs(said["now"] - before) < 30
+    # Whole seconds on the one side, and another machine's clock on the other.
+    assert before - 2 <= said["now"] <= after + 2
     # It decides about tokens that live for five minutes, while a copy gets older.
-    assert said["covers_from"] <= before - 300 - 60
-    assert said["users_from"] <= before - 300 - 60
+    assert said["covers_from"] <= said["now"] - 300 - 60
+    assert said["users_from"] <= said["now"] - 300 - 60
 
 
 def test_the_keys_of_tokens_and_sessions_are_there_in_order(
@@ -217,6 +219,7 @@ def log_out_everywhere(_settings: Any, user: AbstractUser) -> None:
     sessions.end_all(user)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "change",
     [
@@ -297,6 +300,7 @@ def test_a_database_whose_clock_was_set_back_gives_everything_again(service: Ser
     assert len(keys_of(answer)) == 1
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "cursor", ["", "x", "1", "-", "1-", "-1-2", "1-2-3", "1_0-2", "٣-٤", "9" * 18 + "-1", "1-2\n"]
 )
@@ -362,15 +366,17 @@ def test_an_answer_takes_three_statements_or_four(
     assert len([one for one in ran if "SELECT" in one]) == 4, ran
 
 
+@pytest.mark.any_database
 def test_an_entry_takes_eleven_bytes_of_an_answer(service: Service) -> None:
-    for _ in range(300):
+    for _ in range(30):
         revoke_session()
-    assert len(service.feed().json()["keys"]) == 300 * 8 * 4 // 3
+    assert len(service.feed().json()["keys"]) == 30 * 8 * 4 // 3
 
 
 # Where there is none
 
 
+@pytest.mark.any_database
 def test_a_database_that_does_not_answer_gives_503(service: Service) -> None:
     with patch("tokens.snapshot.recent.read", side_effect=DatabaseError):
         answer = service.feed()
@@ -378,6 +384,7 @@ def test_a_database_that_does_not_answer_gives_503(service: Service) -> None:
     assert answer.json()["code"] == "service_unavailable"
 
 
+@pytest.mark.any_database
 def test_where_no_snapshot_can_be_there_is_no_feed(service: Service) -> None:
     with patch("tokens.snapshot.recent.obstacle", return_value="it keeps moments in local time"):
         answer = service.feed()
@@ -385,10 +392,12 @@ def test_where_no_snapshot_can_be_there_is_no_feed(service: Service) -> None:
     assert answer.json() == {"detail": "it keeps moments in local time", "code": "not_supported"}
 
 
+@pytest.mark.any_database
 def test_only_reading_is_allowed(service: Service) -> None:
     assert service.api.post(FEED, {}).status_code == 405
 
 
+@pytest.mark.any_database
 def test_the_right_is_asked_for() -> None:
     assert Service(make_service()).feed().status_code == 403
     assert Service(make_service("introspect_token", name="other")).feed().status_code == 200

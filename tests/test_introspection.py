@@ -46,6 +46,7 @@ def test_an_access_token_is_described(user: AbstractUser) -> None:
     }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("claims", [{"scope": "read write", "client_id": "shop", "nbf": 1}, {}])
 def test_members_of_the_standard_are_told_if_the_token_has_them(
     claims: dict[str, Any], user: AbstractUser
@@ -80,6 +81,7 @@ def test_a_used_refresh_token_is_not_active_after_the_grace_period(
     assert TokenSession.objects.count() == 1
 
 
+@pytest.mark.any_database
 def test_a_sliding_token_is_active_if_requests_accept_it(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +93,7 @@ def test_a_sliding_token_is_active_if_requests_accept_it(
     assert not Service(Machine()).active(token)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("kinds", [[AnyToken], [AccessToken, AnyToken]])
 def test_a_project_may_accept_any_type(
     kinds: list[Any], user: AbstractUser, monkeypatch: pytest.MonkeyPatch
@@ -136,6 +139,7 @@ BAD: dict[str, Callable[[AbstractUser], str]] = {
 }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("make", BAD.values(), ids=BAD)
 def test_what_is_not_accepted_is_not_active_and_nothing_says_why(
     make: Callable[[AbstractUser], str], user: AbstractUser
@@ -144,6 +148,7 @@ def test_what_is_not_accepted_is_not_active_and_nothing_says_why(
     assert (answer.status_code, answer.json()) == (200, {"active": False})
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("hint", ["", "access_token", "refresh_token", "pizza"])
 def test_a_hint_changes_no_answer(hint: str, user: AbstractUser) -> None:
     token = RefreshToken.for_user(user)
@@ -153,6 +158,7 @@ def test_a_hint_changes_no_answer(hint: str, user: AbstractUser) -> None:
         assert with_hint["active"]
 
 
+@pytest.mark.any_database
 def test_a_form_and_json_are_read(user: AbstractUser) -> None:
     token, service = str(AccessToken.for_user(user)), Service(Machine())
     kind = "application/x-www-form-urlencoded; charset=utf-8"
@@ -164,6 +170,7 @@ def test_a_form_and_json_are_read(user: AbstractUser) -> None:
         assert answer.json()["active"], content_type
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
@@ -187,24 +194,27 @@ def test_a_request_without_one_token_is_400(where: str, body: str, kind: str) ->
     assert {"detail", "code"} <= answer.json().keys()
 
 
-@pytest.mark.parametrize("codec", ODD_CODECS)
+@pytest.mark.any_database
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("where", ["introspect", "revoke"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of unicode_escape
-def test_no_odd_body_gives_a_500(where: str, kind: str, codec: str) -> None:
+def test_no_odd_body_gives_a_500(where: str, kind: str) -> None:
     content_type, body = KINDS[kind]
     api = Service(Machine()).api
-    answer = api.generic("POST", f"/api/{where}/", body, f"{content_type}; charset={codec}")
-    assert answer.status_code in (200, 400, 415)
-    if answer.status_code != 200:
-        assert {"error", "detail", "code"} <= answer.json().keys()
+    for codec in ODD_CODECS:
+        answer = api.generic("POST", f"/api/{where}/", body, f"{content_type}; charset={codec}")
+        assert answer.status_code in (200, 400, 415), codec
+        if answer.status_code != 200:
+            assert {"error", "detail", "code"} <= answer.json().keys(), codec
 
 
+@pytest.mark.any_database
 def test_another_content_type_is_415() -> None:
     answer = Service(Machine()).api.post("/api/introspect/", "a", content_type="text/plain")
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
+@pytest.mark.any_database
 def test_the_answer_is_json_whatever_the_client_prefers_and_never_stored() -> None:
     service = Service(Machine())
     for accept in ("application/token-introspection+jwt", "text/html", "*/*"):
@@ -213,6 +223,7 @@ def test_the_answer_is_json_whatever_the_client_prefers_and_never_stored() -> No
         assert "no-store" in answer.headers["Cache-Control"]
 
 
+@pytest.mark.any_database
 def test_only_post_is_answered() -> None:
     assert Service(Machine()).api.get("/api/introspect/").status_code == 405
 
@@ -220,6 +231,7 @@ def test_only_post_is_answered() -> None:
 # Who may ask
 
 
+@pytest.mark.any_database
 def test_the_projects_authentication_tells_who_asks(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +246,7 @@ def test_the_projects_authentication_tells_who_asks(
     assert form("introspect", f"token={token}", **bearer(access)).status_code == 401
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("where", ["introspect", "revocations"])
 @pytest.mark.parametrize(
     ("classes", "challenge"),
@@ -253,6 +266,7 @@ def test_nobody_is_asked_who_they_are(
     assert {"detail", "code"} <= answer.json().keys()
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("where", ["introspect", "revocations"])
 def test_whoever_lacks_the_right_is_refused_before_the_token_is_read(
     where: str, user: AbstractUser, statements: Callable[[], Any]
@@ -270,6 +284,7 @@ def test_whoever_lacks_the_right_is_refused_before_the_token_is_read(
     assert not any("tokens_" in one for one in ran)
 
 
+@pytest.mark.any_database
 def test_a_caller_that_is_no_user_of_djangos_has_no_right() -> None:
     assert Service(object()).introspect("a").status_code == 403
 
@@ -292,6 +307,7 @@ class ForKeys(IntrospectView):
 urlpatterns = [path("introspect/", ForKeys.as_view())]
 
 
+@pytest.mark.any_database
 @pytest.mark.urls(__name__)
 def test_a_subclass_says_who_may_ask_and_what_is_told(user: AbstractUser) -> None:
     token = AccessToken.for_user(user)
@@ -303,6 +319,7 @@ def test_a_subclass_says_who_may_ask_and_what_is_told(user: AbstractUser) -> Non
     assert "username" not in answer.json()
 
 
+@pytest.mark.any_database
 def test_the_name_of_the_user_is_for_callers_who_may_see_users(user: AbstractUser) -> None:
     token = AccessToken.for_user(user)
     assert "username" not in Service(make_service(RIGHT)).introspect(token).json()
@@ -344,6 +361,7 @@ def test_asking_takes_one_statement_beside_the_callers_and_writes_nothing(
     assert before == (list(TokenSession.objects.values()), list(BlacklistEntry.objects.values()))
 
 
+@pytest.mark.any_database
 def test_the_caller_costs_what_its_authentication_does(
     user: AbstractUser, statements: Callable[[], Any]
 ) -> None:
@@ -368,6 +386,7 @@ def test_logging_out_everywhere_counts_at_once(user: AbstractUser) -> None:
     assert not any(map(Service(Machine()).active, tokens))
 
 
+@pytest.mark.any_database
 def test_a_database_that_does_not_answer_says_nothing_of_the_token(user: AbstractUser) -> None:
     token = AccessToken.for_user(user)
     with patch("tokens.blacklist.user_of", side_effect=DatabaseError):
@@ -379,6 +398,7 @@ def test_a_database_that_does_not_answer_says_nothing_of_the_token(user: Abstrac
     assert answer.json()["error"] == "temporarily_unavailable"
 
 
+@pytest.mark.any_database
 def test_error_reports_show_no_token(user: AbstractUser) -> None:
     request = APIRequestFactory().post("/", {"token": str(AccessToken.for_user(user))})
     IntrospectView.as_view()(request)

@@ -26,8 +26,9 @@ from .including import no_rates as no_rates
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+# Not each alias: Python looks it up, and reads by the same codec.
 CODECS = sorted(
-    {*encodings.aliases.aliases, *encodings.aliases.aliases.values()}
+    {*encodings.aliases.aliases.values()}
     | {module.name for module in pkgutil.iter_modules(encodings.__path__)}
     | {"base64", "rot13", "hex", "quopri", "uu", "bz2", "string_escape", "klingon", "", "é"}
 )
@@ -195,7 +196,14 @@ def test_an_exception_handler_may_look_at_an_unreadable_body(
     assert (answer.status_code, shape(answer)) == (400, {"detail", "code"})
 
 
-HUGE = [2**63, -(2**63) - 1, 10**23, 10**400, "9" * 5000, "1e400", "nan"]
+HUGE = [
+    *(2**63, -(2**63) - 1, 10**23),
+    # More of the kind, which are refused before a statement.
+    *(
+        pytest.param(one, marks=pytest.mark.any_database)
+        for one in (10**400, "9" * 5000, "1e400", "nan")
+    ),
+]
 
 
 @pytest.mark.slow

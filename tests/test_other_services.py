@@ -30,7 +30,11 @@ from .snippets import HOWTO, snippet
 from .test_feed_rules import OTHERS, REVOKE, YOUNG, read_feed, verdict
 from .test_servers import free_port
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.any_database,
+    pytest.mark.slow,
+]
 
 node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -48,7 +52,7 @@ def run(beginning: str) -> dict[str, Any]:
 
 def answers(url: str, **headers: str) -> httpx.Response | None:
     try:
-        return httpx.get(url, headers=headers, timeout=30, verify=False)  # noqa: S501
+        return httpx.get(url, headers=headers, timeout=200, verify=False)  # noqa: S501
     except httpx.TransportError:
         return None
 
@@ -60,7 +64,7 @@ def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes
         yield process
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(200)
 
 
 def test_a_service_is_a_user_with_one_right(user: AbstractUser, settings: Any) -> None:
@@ -146,7 +150,7 @@ def in_javascript(url: str, tmp_path: Path, payloads: list[dict[str, Any]]) -> l
         input="".join(json.dumps(payload) + "\n" for payload in payloads),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -204,7 +208,7 @@ def test_a_reader_in_javascript_renews_its_copy_and_decides_nothing_without_one(
             input=f"{json.dumps(payload)}\n" * 2,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
             check=True,
         )
     assert set(done.stdout.splitlines()) == {'"the copy of the feed is too old"'}

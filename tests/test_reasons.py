@@ -140,7 +140,9 @@ ENDINGS: dict[str, tuple[Callable[..., Any], str]] = {
 UNSEEN = ("deactivated unseen", "deleted unseen")  # stateless requests don't see it either
 
 
-@pytest.mark.parametrize("max_age", [0, 60], ids=["strict", "cached"])
+@pytest.mark.parametrize(
+    "max_age", [0, pytest.param(60, marks=pytest.mark.any_database)], ids=["strict", "cached"]
+)
 @pytest.mark.parametrize("how", ENDINGS)
 def test_every_door_says_why_the_session_ended(
     how: str, max_age: int, user: AbstractUser, settings: Any
@@ -160,6 +162,7 @@ def of_access_alone(login: Login) -> str:
     return reason_in(login.me())
 
 
+@pytest.mark.any_database
 def test_thief_and_victim_hear_the_same(user: AbstractUser, settings: Any) -> None:
     settings.TOKENS_ROTATION_GRACE = 0 * SECOND
     victim = Login(user)
@@ -169,6 +172,7 @@ def test_thief_and_victim_hear_the_same(user: AbstractUser, settings: Any) -> No
     assert set(of_refresh(thief["refresh"]).values()) == {"reused"}
 
 
+@pytest.mark.any_database
 def test_the_first_reason_counts(user: AbstractUser) -> None:
     login = Login(user)
     change_password(login)
@@ -177,6 +181,7 @@ def test_the_first_reason_counts(user: AbstractUser) -> None:
     assert heard(login) == {"password_changed"}
 
 
+@pytest.mark.any_database
 def test_a_used_refresh_token_is_reused_even_for_whom_only_asks(
     user: AbstractUser, settings: Any
 ) -> None:
@@ -187,6 +192,7 @@ def test_a_used_refresh_token_is_reused_even_for_whom_only_asks(
     assert TokenSession.objects.count() == 1
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("how", ["unseen change", "claim"])
 def test_another_password_is_named_wherever_it_shows(
     how: str, user: AbstractUser, monkeypatch: pytest.MonkeyPatch
@@ -202,6 +208,7 @@ def test_another_password_is_named_wherever_it_shows(
         assert set(of_refresh(plain).values()) == {"password_changed"}
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("rotate", [True, False])
 def test_expired_comes_first_for_access_tokens_and_last_for_refresh_tokens(
     rotate: bool, user: AbstractUser, settings: Any
@@ -247,6 +254,7 @@ def test_ending_everybody_gives_the_entries_of_users_its_reason(user: AbstractUs
     assert BlacklistEntry.objects.get().reason == Reason.COMMAND
 
 
+@pytest.mark.any_database
 def test_a_used_up_token_without_a_session_is_reused(user: AbstractUser, settings: Any) -> None:
     settings.TOKENS_ROTATION_GRACE = 0 * SECOND
     plain = simplejwts.RefreshToken.for_user(user)
@@ -255,6 +263,7 @@ def test_a_used_up_token_without_a_session_is_reused(user: AbstractUser, setting
     assert set(of_refresh(answer["refresh"]).values()) == {"reused"}
 
 
+@pytest.mark.any_database
 def test_why_the_session_that_continues_a_token_ended_counts_more_than_its_use(
     user: AbstractUser, settings: Any
 ) -> None:
@@ -283,6 +292,7 @@ ODD: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("name", ODD)
 def test_a_signed_token_with_an_odd_claim_is_malformed(name: str, user: AbstractUser) -> None:
     token = signed(**{"user_id": str(user.pk)} | ODD[name])
@@ -301,6 +311,7 @@ def test_a_signed_token_with_an_odd_claim_is_malformed(name: str, user: Abstract
             assert reason_in(answer) == "malformed"
 
 
+@pytest.mark.any_database
 def test_a_token_of_the_wrong_type_is_malformed_there_and_good_elsewhere(
     user: AbstractUser,
 ) -> None:
@@ -338,6 +349,7 @@ def forgeries(user: AbstractUser) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.any_database
 def test_a_forged_token_hears_nothing_at_any_door(user: AbstractUser) -> None:
     for name, token in forgeries(user).items():
         doors = {**of_access(token), **of_refresh(token), "stateless": stateless(token)}
@@ -347,6 +359,7 @@ def test_a_forged_token_hears_nothing_at_any_door(user: AbstractUser) -> None:
         assert set(doors.values()) == {NONE}, (name, doors)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("claim", ["iss", "aud"])
 @pytest.mark.parametrize("payload", [{}, {"exp": 5}, {"exp": "tomorrow"}], ids=str)
 def test_a_token_for_somebody_else_hears_nothing(
@@ -364,6 +377,7 @@ def test_a_token_for_somebody_else_hears_nothing(
         assert reason_in(APIClient().get("/api/me/", **bearer(sign(token)))) in reasons
 
 
+@pytest.mark.any_database
 def test_what_is_no_token_hears_nothing(user: AbstractUser) -> None:
     wrong = {"username": "ada", "password": "wrong"}
     assert reason_in(APIClient().post("/api/token/", wrong)) == NONE
@@ -385,6 +399,7 @@ def extend(token: object) -> str:
     return reason_in(APIClient().post("/auth/sliding/refresh/", {"token": str(token)}))
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("sliding", "atomic_requests")
 @pytest.mark.parametrize("how", ["revoked", "password_changed", "expired", "limit", "no limit"])
 def test_sliding_tokens_hear_it_too(how: str, user: AbstractUser) -> None:
@@ -411,6 +426,7 @@ def test_sliding_tokens_hear_it_too(how: str, user: AbstractUser) -> None:
         assert reason_in(answer) == why
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("atomic_requests")
 @pytest.mark.parametrize("how", ["logout", "limit", "password", "reuse", "deactivated unseen"])
 def test_simplejwts_own_views_say_it_too(how: str, user: AbstractUser, settings: Any) -> None:
@@ -457,6 +473,7 @@ class CookieSerializer(TokenRefreshSerializer):
         return super().validate({"refresh": self.context["cookie"]})
 
 
+@pytest.mark.any_database
 def test_a_serializer_that_takes_the_token_from_elsewhere_says_why(user: AbstractUser) -> None:
     login = Login(user)
     login.logout()
@@ -482,6 +499,7 @@ class Mixed(JWTAuthentication):
         raise InvalidToken("Another tenant")
 
 
+@pytest.mark.any_database
 def test_a_projects_own_refusal_keeps_its_words(user: AbstractUser) -> None:
     access = RefreshToken.for_user(user).access_token
     for kind, reason in ((Strict, "no_device"), (Mixed, None)):
@@ -498,6 +516,7 @@ def handler(exc: Exception, context: Any) -> Any:
     return exception_handler(exc, context)
 
 
+@pytest.mark.any_database
 def test_a_projects_exception_handler_sees_the_reason(user: AbstractUser, settings: Any) -> None:
     settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"EXCEPTION_HANDLER": f"{__name__}.handler"}
     login = Login(user)
@@ -511,6 +530,7 @@ def test_a_projects_exception_handler_sees_the_reason(user: AbstractUser, settin
         assert exc.get_codes()["reason"] == "revoked"  # type: ignore[index, call-overload]
 
 
+@pytest.mark.any_database
 def test_reasons_are_not_translated(user: AbstractUser, settings: Any) -> None:
     login = Login(user)
     login.logout()
@@ -527,6 +547,7 @@ def test_reasons_are_not_translated(user: AbstractUser, settings: Any) -> None:
     }
 
 
+@pytest.mark.any_database
 def test_a_token_class_used_alone_tells_by_its_error(user: AbstractUser, settings: Any) -> None:
     login = Login(user)
     log_in_once_more(login, settings)
@@ -554,6 +575,7 @@ def test_a_refused_token_costs_one_statement_more(
     assert (reason_in(answer), len(ran)) == ("revoked", 2), ran
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("token", ["expired", "forged", "odd"])
 def test_what_needs_no_look_costs_none(
     token: str, user: AbstractUser, statements: Callable[[], Any]
@@ -582,6 +604,7 @@ def no_look(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("atomic_requests")
 @pytest.mark.parametrize("how", ["password", "limit", "reuse", "logout"])
 def test_if_the_look_fails_the_refusal_stays_as_it_is(
@@ -613,6 +636,7 @@ def test_a_look_that_fails_leaves_the_callers_transaction_whole(
     assert User.objects.get(pk=user.pk).first_name == "Ada"
 
 
+@pytest.mark.any_database
 def test_a_backend_that_raises_changes_no_refusal(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -641,6 +665,7 @@ def test_the_look_has_a_time_limit(user: AbstractUser, monkeypatch: pytest.Monke
     assert max(given) <= 1
 
 
+@pytest.mark.any_database
 def test_the_exception_carries_what_is_known_without_asking() -> None:
     assert TokenRevoked().client_reason is None
     assert TokenRevoked(ClientReason.PASSWORD_CHANGED).client_reason == "password_changed"
@@ -665,6 +690,7 @@ def page(http: httpx.Client, user: AbstractUser) -> Any:
     return SimpleNamespace(client=found["Client"](http, login), logged_out=found["LoggedOut"])
 
 
+@pytest.mark.any_database
 def test_the_pages_client_refreshes_when_its_access_token_has_expired(page: Any) -> None:
     client, before = page.client, dict(page.client.tokens)
     client.tokens["access"] = expired(AccessToken(before["access"]))
@@ -674,6 +700,7 @@ def test_the_pages_client_refreshes_when_its_access_token_has_expired(page: Any)
     assert client.request("GET", "sessions/nothing/").status_code == 405
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("how", ["limit", "password", "logout", "reuse"])
 @pytest.mark.parametrize("is_old", [False, True])
 def test_the_pages_client_says_why_it_was_logged_out(
@@ -692,6 +719,7 @@ def test_the_pages_client_says_why_it_was_logged_out(
     assert not tokens
 
 
+@pytest.mark.any_database
 def test_the_pages_client_gives_up_a_token_of_another_service(page: Any) -> None:
     page.client.tokens["access"] = "garbage"
     with pytest.raises(page.logged_out) as refusal:
@@ -699,6 +727,7 @@ def test_the_pages_client_gives_up_a_token_of_another_service(page: Any) -> None
     assert refusal.value.args == (None,)
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("name", ["howto/clients", "reference"])
 def test_the_pages_explain_every_reason_and_no_other(name: str) -> None:
     text = (BASE_DIR / "docs" / f"{name}.md").read_text()

@@ -38,6 +38,7 @@ def test_either_token_ends_its_session_and_no_other(
     assert BlacklistEntry.objects.get().reason == "logout"
 
 
+@pytest.mark.any_database
 def test_a_form_needs_no_authentication_and_no_csrf_token(
     log_in: Callable[..., Login], user: AbstractUser
 ) -> None:
@@ -47,6 +48,7 @@ def test_a_form_needs_no_authentication_and_no_csrf_token(
     assert dead(login)
 
 
+@pytest.mark.any_database
 def test_a_hint_is_only_a_hint(log_in: Callable[..., Login], user: AbstractUser) -> None:
     for hint in ("", "access_token", "pizza"):
         login = log_in(user)
@@ -80,6 +82,7 @@ UNKNOWN: dict[str, Callable[[AbstractUser], str]] = {
 }
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("make", UNKNOWN.values(), ids=UNKNOWN)
 def test_a_token_that_is_unknown_needs_no_revocation(
     make: Callable[[AbstractUser], str], user: AbstractUser
@@ -92,6 +95,7 @@ def test_a_token_that_is_unknown_needs_no_revocation(
     assert TokenSession.objects.count() == sessions
 
 
+@pytest.mark.any_database
 def test_a_sliding_token_is_revoked_if_requests_accept_it(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +105,7 @@ def test_a_sliding_token_is_revoked_if_requests_accept_it(
     assert APIClient().post("/api/token/verify/", {"token": str(token)}).status_code == 401
 
 
+@pytest.mark.any_database
 def test_a_type_that_the_project_does_not_know_is_unsupported(user: AbstractUser) -> None:
     answer = revoke(signed(user_id=str(user.pk), token_type="door"))
     assert answer.status_code == 400
@@ -112,6 +117,7 @@ def test_a_type_that_the_project_does_not_know_is_unsupported(user: AbstractUser
     assert not BlacklistEntry.objects.exists()
 
 
+@pytest.mark.any_database
 def test_a_project_that_accepts_any_type_revokes_any(
     user: AbstractUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,12 +126,14 @@ def test_a_project_that_accepts_any_type_revokes_any(
     assert BlacklistEntry.objects.count() == 1
 
 
+@pytest.mark.any_database
 def test_tokens_without_types_are_revoked(user: AbstractUser, settings: Any) -> None:
     settings.SIMPLE_JWT = settings.SIMPLE_JWT | {"TOKEN_TYPE_CLAIM": None}
     assert revoke(signed(user_id=str(user.pk), token_type=...)).status_code == 200
     assert BlacklistEntry.objects.count() == 1
 
 
+@pytest.mark.any_database
 def test_a_database_that_fails_gives_503_and_says_when_to_try_again(
     log_in: Callable[..., Login], user: AbstractUser
 ) -> None:
@@ -158,5 +166,6 @@ def test_the_answer_means_committed(
     assert dead(login)
 
 
+@pytest.mark.any_database
 def test_only_post_is_answered() -> None:
     assert APIClient().get("/api/revoke/").status_code == 405
