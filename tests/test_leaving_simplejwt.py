@@ -755,7 +755,7 @@ def new_server(old: dict[str, str]) -> Iterator[httpx.Client]:
             yield client
         finally:
             child.send_signal(signal.SIGTERM)
-            child.wait(30)
+            child.wait(200)
 
 
 def _answers(client: httpx.Client) -> bool:

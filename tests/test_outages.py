@@ -150,11 +150,11 @@ def _serve(database: Any, log: Path, max_age: float) -> Iterator[Site]:
     ):
         site = Site(port, max_age)
         try:
-            assert wait_for(lambda: _answers(site), 60), log.read_text()
+            assert wait_for(lambda: _answers(site), 200), log.read_text()
             yield site
         finally:
             child.send_signal(signal.SIGTERM)
-            child.wait(30)
+            child.wait(200)
     # No worker died of it, and nothing was answered with 500.
     text = log.read_text()
     assert "Internal Server Error" not in text
@@ -231,7 +231,7 @@ def is_felt(traffic: Traffic, denied: str, began: float) -> None:
     elif denied == "much":
         for some in (WRITES, CHECKS):
             refused = partial(_is_refused, traffic, some, began)
-            assert wait_for(refused, 5), some
+            assert wait_for(refused, 60), some
     elif denied == "time":
         # Nothing at all, unless a time limit of the driver ended the wait. A process of the server
         # that was just being made may have escaped for a moment.
