@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
+from pytest_django.plugin import DjangoDbBlocker
 
 from tokens import clock, old_tables
 
@@ -18,6 +20,7 @@ from .conftest import PASSWORD
 from .processes import environment
 
 ROOT = Path(__file__).resolve().parent.parent
+TABLES = {old_tables.BLACKLISTED, old_tables.OUTSTANDING}
 
 
 def old_environment() -> dict[str, str]:
@@ -38,26 +41,46 @@ def _old_project(django_db_setup: None) -> Iterator[subprocess.Popen[str]]:
         yield child
 
 
+def _obeyed(project: subprocess.Popen[str], order: str) -> dict[str, Any]:
+    assert project.stdin
+    assert project.stdout
+    print(order, file=project.stdin, flush=True)
+    answer = project.stdout.readline()
+    assert answer, "the old project has ended, see its traceback"
+    return dict(json.loads(answer))
+
+
 @pytest.fixture
 def old_project(_old_project: subprocess.Popen[str]) -> Callable[[str], dict[str, str]]:
     """Order "migrate", "make" or "repeat", and return the tokens that were made, by name."""
 
     def order(word: str) -> dict[str, str]:
-        assert _old_project.stdin
-        assert _old_project.stdout
-        print(word, file=_old_project.stdin, flush=True)
-        answer = _old_project.stdout.readline()
-        assert answer, "the old project has ended, see its traceback"
+        made = _obeyed(_old_project, word)
         old_tables.forget()
-        return dict(json.loads(answer))
+        return made
 
     return order
 
 
+@pytest.fixture
+def old_server(_old_project: subprocess.Popen[str]) -> Callable[..., tuple[int, dict[str, str]]]:
+    """POST to a server of the old project; return the status and the body of its answer."""
+
+    def post(path: str, **body: str) -> tuple[int, dict[str, str]]:
+        answer = _obeyed(_old_project, f"post {path} {json.dumps(body)}")
+        return answer["status"], answer["body"]
+
+    return post
+
+
 def has_tables() -> bool:
+    return bool(_tables())
+
+
+def _tables() -> set[str]:
     with connection.cursor() as cursor:
         names = connection.introspection.table_names(cursor)
-    return old_tables.BLACKLISTED in names or old_tables.OUTSTANDING in names
+    return TABLES.intersection(names)
 
 
 def drop_by_hand() -> None:
@@ -78,7 +101,13 @@ def blacklist_at_old_server(jti: str) -> None:
 
 
 def _clean_up() -> None:
-    drop_by_hand()
+    """Leave the tables to the next test, if they are there, because to make them takes long."""
+    if _tables() == TABLES:
+        with connection.cursor() as cursor:
+            for table in (old_tables.BLACKLISTED, old_tables.OUTSTANDING):
+                cursor.execute(f"DELETE FROM {table}")
+    else:
+        drop_by_hand()
     MigrationRecorder(connection).migration_qs.filter(app=old_tables.APP).delete()
     ContentType.objects.filter(app_label=old_tables.APP).delete()
     ContentType.objects.clear_cache()
@@ -86,9 +115,27 @@ def _clean_up() -> None:
     old_tables.look(using="default")
 
 
+@pytest.fixture(scope="module")
+def _until_the_module_ends(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    yield
+    with django_db_blocker.unblock():
+        drop_by_hand()
+        old_tables.look(using="default")
+
+
+@pytest.fixture
+def no_tables(transactional_db: None) -> None:
+    drop_by_hand()
+    old_tables.look(using="default")
+
+
 @pytest.fixture
 def old_schema(
-    transactional_db: None, old_project: Callable[[str], dict[str, str]]
+    _until_the_module_ends: None,
+    transactional_db: None,
+    old_project: Callable[[str], dict[str, str]],
 ) -> Iterator[None]:
     """Let a project of plain simplejwt have migrated this database before ours is started."""
     old_project("migrate")
@@ -98,7 +145,9 @@ def old_schema(
 
 @pytest.fixture
 def old(
-    transactional_db: None, old_project: Callable[[str], dict[str, str]]
+    _until_the_module_ends: None,
+    transactional_db: None,
+    old_project: Callable[[str], dict[str, str]],
 ) -> Iterator[dict[str, str]]:
     """Tokens of every kind that simplejwt has made and, some of them, blacklisted, by name."""
     yield old_project("repeat")

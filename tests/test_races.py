@@ -34,10 +34,19 @@ pytestmark = [
 User: Any = get_user_model()
 
 ROUNDS = int(os.environ.get("RACE_ROUNDS", "2"))
-THREADS = [8, 20, 100] if ROUNDS >= 100 else [8, 20]
+MANY = [20, 100] if ROUNDS >= 100 else [20]
+THREADS = [8, *(pytest.param(many, marks=pytest.mark.thorough) for many in MANY)]
+GRACE = (
+    300  # seconds; a busy machine may not get through with all clients within those of a project
+)
 
 # A database server lets so many in; the other threads wait at the door.
 DOOR = threading.BoundedSemaphore(60)
+
+
+@pytest.fixture
+def long_grace(settings: Any) -> None:
+    settings.TOKENS_ROTATION_GRACE = timedelta(seconds=GRACE)
 
 
 @pytest.fixture
@@ -80,6 +89,7 @@ def refresher(login: Login, raw: str) -> Callable[[], Any]:
 
 
 @pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.usefixtures("long_grace")
 def test_one_client_rotates_and_all_get_the_same_successor(
     threads: int, user: AbstractUser
 ) -> None:
@@ -109,7 +119,7 @@ def test_without_grace_exactly_one_client_gets_a_successor(
         assert Counter(answer.status_code for answer in answers) == {200: 1, 401: threads - 1}
 
 
-@pytest.mark.parametrize("grace", [10, 0])
+@pytest.mark.parametrize("grace", [GRACE, 0])
 def test_a_token_of_plain_simplejwt_is_adopted_once(
     grace: int, user: AbstractUser, settings: Any
 ) -> None:
@@ -131,7 +141,7 @@ def test_a_token_of_plain_simplejwt_is_adopted_once(
 
 
 def _refresh_in_a_process(login: Login, raw: str, barrier: Any, results: Any) -> None:
-    barrier.wait(30)
+    barrier.wait(200)
     answer = login.refresh(raw)
     body = answer.json()
     payload = RefreshToken(body["refresh"], verify=False).payload if "refresh" in body else {}
@@ -139,7 +149,7 @@ def _refresh_in_a_process(login: Login, raw: str, barrier: Any, results: Any) ->
     connections.close_all()
 
 
-@pytest.mark.parametrize("grace", [10, 0])
+@pytest.mark.parametrize("grace", [GRACE, pytest.param(0, marks=pytest.mark.thorough)])
 def test_processes_race_as_threads_do(grace: int, user: AbstractUser, settings: Any) -> None:
     settings.TOKENS_ROTATION_GRACE = timedelta(seconds=grace)
     login = Login(user)
@@ -154,7 +164,7 @@ def test_processes_race_as_threads_do(grace: int, user: AbstractUser, settings: 
         ]
         for worker in workers:
             worker.start()
-        answers = [results.get(timeout=60) for _ in workers]
+        answers = [results.get(timeout=200) for _ in workers]
         for worker in workers:
             worker.join(60)
         successes = [jti for status, jti in answers if status == 200]

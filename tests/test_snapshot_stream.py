@@ -82,9 +82,13 @@ def elsewhere(old: list[Claims]) -> Elsewhere:
     return process
 
 
-def test_old_entries_are_read_once(elsewhere: Elsewhere, old: list[Claims]) -> None:
+def test_old_entries_are_read_once(old: list[Claims]) -> None:
+    patience = 50  # seconds: less than a minute, and a busy machine must load meanwhile
+    elsewhere = Elsewhere(patience=patience)
+    elsewhere.reload()
+    elsewhere.reload()
     late = make_claims()
-    revoked_elsewhere(late, created_at=clock.now() - timedelta(seconds=Limits().patience - 2))
+    revoked_elsewhere(late, created_at=clock.now() - timedelta(seconds=patience / 5))
     for _ in range(3):
         elsewhere.reload()
         assert elsewhere.ask(late) is True
@@ -99,7 +103,7 @@ def test_few_entries_are_all_read_each_time(old: list[Claims]) -> None:
     for _ in range(3):
         process.reload()
         assert all(process.ask(claims) for claims in old)
-    assert max(process.loads) - min(process.loads) < MINUTE
+    assert max(process.loads) - min(process.loads) < 5 * MINUTE
 
 
 def test_a_load_of_few_and_one_of_many_cost_as_many_statements(
@@ -193,7 +197,10 @@ def _by_hand(claims: Claims, user: AbstractUser) -> None:
     )
 
 
-@pytest.mark.parametrize("minutes", [-60, -4, 4, 60])
+@pytest.mark.parametrize(
+    "minutes",
+    [-60, 4, *(pytest.param(some, marks=pytest.mark.any_database) for some in (-4, 60))],
+)
 @pytest.mark.parametrize(
     "write",
     [
@@ -212,12 +219,13 @@ def test_an_entry_of_a_host_whose_clock_is_wrong_is_not_missed(
 ) -> None:
     claims = RefreshToken.for_user(user).access_token.claims
     right = clock.now
-    wrong = right() + minutes * MINUTE
+    before = right()
+    wrong = before + minutes * MINUTE
     with monkeypatch.context() as patched:
         patched.setattr(clock, "now", lambda: wrong)
         write(claims, user)
     newest = BlacklistEntry.objects.latest("created_at").created_at
-    assert abs(newest - right()) < MINUTE / 2
+    assert before - MINUTE / 2 < newest < right() + MINUTE / 2
     elsewhere.reload()
     assert elsewhere.ask(claims) is True
     assert elsewhere.loads[-1] - elsewhere.loads[0] > 10 * MINUTE, "it has not read all again"
@@ -264,7 +272,7 @@ def test_the_clock_of_a_database_that_is_set_back_makes_a_load_read_all(
     process.reload()
     assert process.ask(claims) is True
     assert all(process.ask(one) for one in old)
-    assert process.loads[-1] - process.loads[0] < MINUTE
+    assert process.loads[-1] - process.loads[0] < 5 * MINUTE
 
 
 def test_the_clock_of_a_database_may_be_set_back_little_by_little(old: list[Claims]) -> None:
@@ -282,7 +290,7 @@ def test_the_clock_of_a_database_may_be_set_back_little_by_little(old: list[Clai
 # Late commits
 
 
-@pytest.mark.parametrize("seconds", [0.25, 0.7, 1.5])
+@pytest.mark.parametrize("seconds", [0.25, pytest.param(0.7, marks=pytest.mark.thorough), 1.5])
 def test_a_transaction_that_is_committed_late_is_not_missed(
     seconds: float, old: list[Claims], user: AbstractUser
 ) -> None:
@@ -370,7 +378,7 @@ def test_a_child_goes_on_with_what_its_parent_has_read(
         try:
             elsewhere.known.renew()
             elsewhere.reload()
-            read_again = elsewhere.loads[-1] - elsewhere.loads[0] < MINUTE
+            read_again = elsewhere.loads[-1] - elsewhere.loads[0] < 5 * MINUTE
             refused = [elsewhere.ask(one) for one in (claims, *old)]
             code = 2 if read_again else 0 if refused == [True, *[None] * 5] else 3
         finally:
@@ -466,7 +474,10 @@ class Course:
         assert len(self.load.kept) <= 2 + 2 * self.LIMITS.entries / self.LIMITS.part
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.any_database
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(1, 5))]
+)
 def test_no_course_of_events_makes_it_miss_an_entry(seed: int) -> None:
     course = Course(seed)
     kept = 0
@@ -478,6 +489,7 @@ def test_no_course_of_events_makes_it_miss_an_entry(seed: int) -> None:
     assert course.read_rows < 40 * len(course.rows)
 
 
+@pytest.mark.any_database
 def test_what_is_older_than_any_token_is_dropped() -> None:
     course = Course(0)
     for _ in range(3):
@@ -498,6 +510,7 @@ def test_what_is_older_than_any_token_is_dropped() -> None:
     assert sum(len(part.keys) for part in course.load.parts) == 0
 
 
+@pytest.mark.any_database
 def test_of_all_that_is_kept_few_parts_are_made() -> None:
     course = Course(0)
     for _ in range(40):
