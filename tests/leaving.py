@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.conf import settings
 from django.contrib.contenttypes.models import ContentType
@@ -17,7 +18,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from tokens import clock, old_tables
 
 from .conftest import PASSWORD
-from .processes import environment
+from .processes import PATIENCE, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = {old_tables.BLACKLISTED, old_tables.OUTSTANDING}
@@ -63,14 +64,12 @@ def old_project(_old_project: subprocess.Popen[str]) -> Callable[[str], dict[str
 
 
 @pytest.fixture
-def old_server(_old_project: subprocess.Popen[str]) -> Callable[..., tuple[int, dict[str, str]]]:
-    """POST to a server of the old project; return the status and the body of its answer."""
-
-    def post(path: str, **body: str) -> tuple[int, dict[str, str]]:
-        answer = _obeyed(_old_project, f"post {path} {json.dumps(body)}")
-        return answer["status"], answer["body"]
-
-    return post
+def old_server(_old_project: subprocess.Popen[str]) -> Iterator[httpx.Client]:
+    """A server of the old project, on the database of the test."""
+    url = _obeyed(_old_project, "serve")["url"]
+    # Without TLS there is no need to read all of the system's certificates.
+    with httpx.Client(base_url=url, timeout=PATIENCE, verify=False) as client:  # noqa: S501
+        yield client
 
 
 def has_tables() -> bool:

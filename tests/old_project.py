@@ -2,21 +2,24 @@
 
 ``python -m tests.old_project`` reads orders, one a line. "migrate" makes the tables; "make" makes
 every kind of token after that and answers with them; "repeat" puts those that it made last into the
-tables, if they are not too old. "post PATH BODY" does what an old server does. It answers each with
-a line of JSON.
+tables, if they are not too old. "serve" starts an old server. It answers each with a line of JSON.
 """
 
 import json
 import math
 import os
 import sys
+import threading
 import time
 from datetime import timedelta
+from functools import cache
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import django
 import environ
 from django.conf import settings
+from django.core.wsgi import get_wsgi_application
 
 import project  # noqa: F401  (makes PyMySQL the driver)
 
@@ -222,19 +225,25 @@ class Made:
         return [get_user_model(), models.OutstandingToken, models.BlacklistedToken]
 
 
-def post(path: str, body: str) -> dict[str, Any]:
-    from rest_framework.test import APIClient
+class Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (as its parent)
+        pass
 
-    answer = APIClient().post(f"/api/{path}", json.loads(body))
-    return {"status": answer.status_code, "body": answer.json()}
+
+@cache
+def serve() -> dict[str, str]:
+    """Start a server of the old project, which ends with the process; return where it is."""
+    server = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return {"url": f"http://127.0.0.1:{server.server_port}/api/"}
 
 
 def obey(order: str, migrations: Migrations, made: Made) -> dict[str, Any]:
     from django.db import connections
 
     try:
-        if order.startswith("post "):
-            return post(*order.split(" ", 2)[1:])
+        if order == "serve":
+            return serve()
         migrations.run()
         return {} if order == "migrate" else getattr(made, order)()
     finally:

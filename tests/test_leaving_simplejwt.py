@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -758,6 +759,11 @@ def new_server(old: dict[str, str]) -> Iterator[httpx.Client]:
             child.wait(200)
 
 
+def post(server: httpx.Client, path: str, **body: str) -> tuple[int, dict[str, str]]:
+    answer = server.post(path, data=body)
+    return answer.status_code, answer.json()
+
+
 def _answers(client: httpx.Client) -> bool:
     with suppress(httpx.TransportError):
         return client.get("token/").status_code == 405
@@ -766,14 +772,10 @@ def _answers(client: httpx.Client) -> bool:
 
 def test_old_and_new_servers_side_by_side_revive_no_token_and_take_none_for_stolen(
     old: dict[str, str],
-    old_server: Callable[..., tuple[int, dict[str, str]]],
+    old_server: httpx.Client,
     new_server: httpx.Client,
 ) -> None:
-    def after(path: str, **body: str) -> tuple[int, dict[str, str]]:
-        answer = new_server.post(path, data=body)
-        return answer.status_code, answer.json()
-
-    before = old_server
+    before, after = (partial(post, server) for server in (old_server, new_server))
 
     def refreshed(server: Any, token: str) -> str:
         status, body = server("token/refresh/", refresh=token)
@@ -811,12 +813,12 @@ def test_old_and_new_servers_side_by_side_revive_no_token_and_take_none_for_stol
 
 def test_a_token_of_an_old_server_works_once(
     old: dict[str, str],
-    old_server: Callable[..., tuple[int, dict[str, str]]],
+    old_server: httpx.Client,
     settings: Any,
 ) -> None:
     settings.TOKENS_ROTATION_GRACE = HOUR
     ours = refresh(old["live"]).json()["refresh"]
-    theirs = old_server("token/refresh/", refresh=ours)[1]["refresh"]
+    theirs = post(old_server, "token/refresh/", refresh=ours)[1]["refresh"]
     assert payload(theirs)["sid"] == payload(ours)["sid"]
     assert refresh(ours).status_code == 401, "used at the old server"
     first, second = refresh(theirs), refresh(theirs)

@@ -25,7 +25,7 @@ from .oracle_rules import EveryRule, biased
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quiet")]
 
-RUNS = int(os.environ.get("ORACLE_RUNS", "40" if connection.vendor == "sqlite" else "8"))
+RUNS = int(os.environ.get("ORACLE_RUNS", "24" if connection.vendor == "sqlite" else "8"))
 STEPS = 25
 
 

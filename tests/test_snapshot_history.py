@@ -277,6 +277,7 @@ def test_transactions_that_stay_open_while_others_commit_are_not_missed(
     assert sum(one.wrong_at_last for one in seen) == 0
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize(
     "slice_",
     [
