@@ -1,3 +1,4 @@
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -56,6 +57,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_report_header() -> str:
     return f"database: {connection.vendor}, by {driver.name()}"
+
+
+def pytest_collection() -> None:
+    """Collect no garbage while tests are collected: each worker makes thousands, and all stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
