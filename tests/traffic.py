@@ -186,6 +186,12 @@ class Traffic:
             asked = {what: pool.submit(call) for what, call in work.items()}
         return {what: one.result().status for what, one in asked.items()}
 
+    def check_at_once(self, what: str, *, number: int) -> set[int]:
+        """Ask so often at the same time that each process of the site is asked."""
+        with ThreadPoolExecutor(number) as pool:
+            asked = [pool.submit(self.check, what, self.spare, "good") for _ in range(number)]
+        return {one.result().status for one in asked}
+
     def _checks(self) -> Iterator[None]:
         while True:
             for what in CHECKS:
