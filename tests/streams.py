@@ -144,3 +144,15 @@ def _flushed() -> bool:
         except OSError:
             return False
     return True
+
+
+def read_terminal(ours: int) -> str:
+    """Return what was written to the other side of a terminal, which is closed.
+
+    A busy machine brings it late. The end is an error of the device.
+    """
+    shown = b""
+    with open(ours, "rb", buffering=0) as stream, contextlib.suppress(OSError):
+        while part := stream.read(100_000):
+            shown += part
+    return shown.decode()
