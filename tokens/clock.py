@@ -120,9 +120,7 @@ def recorded(moment: datetime, using: str, *, by: datetime) -> datetime:
     If all are later than that, return the earliest.
     """
     local = _local_time(using)
-    if not local:
-        return moment
-    meanings: tuple[datetime, ...] = local.meanings(moment)
+    meanings = local.meanings(moment) if local else (moment,)
     return max((one for one in meanings if one <= by), default=meanings[0])
 
 

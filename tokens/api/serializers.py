@@ -4,6 +4,7 @@ A project that keeps simplejwt's views names these in ``SIMPLE_JWT`` (``TOKEN_OB
 and so on).
 """
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -69,7 +70,7 @@ class NamesDevice(AsksBlacklist):
                 help_text=gettext_lazy("What the user calls the device, for the list of sessions."),
             )
 
-    def used_by_client(self, attrs: dict[str, Any]) -> used_by:
+    def used_by_client(self, attrs: dict[str, Any]) -> AbstractContextManager[None]:
         """Return the context in which a session remembers the client of the request."""
         name = attrs.get("device_name")
         known = name if isinstance(name, str) else None

@@ -24,6 +24,7 @@ from .asynchronous import AsyncToken
 from .backends import ODD_CLAIM
 
 _STATE = "rest_framework_simplejwt.state"
+_NO_LEEWAY = timedelta(0)
 
 # Most tokens have a few hundred bytes. We refuse a longer one before anything parses it.
 MAX_TOKEN_BYTES = 8192
@@ -129,9 +130,10 @@ class RevocableToken(AsyncToken, base.Token):
         """Raise TokenError if the moment in ``claim`` has passed, the leeway considered."""
         ends, now = self.payload.get(claim), current_time or self.current_time
         if type(ends) is int and now.tzinfo is not None:
-            # Nearly all tokens. To compare numbers takes a third of the time.
+            # Nearly all tokens: not expired, so only a negative leeway could refuse them. To
+            # compare numbers takes a third of the time.
             leeway: timedelta = self.get_token_backend().get_leeway()
-            if leeway.days >= 0 and ends > now.timestamp():  # not negative, and not needed
+            if leeway >= _NO_LEEWAY and ends > now.timestamp():
                 return
         super().check_exp(claim, current_time)
 

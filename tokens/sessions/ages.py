@@ -29,12 +29,6 @@ def check_age(login: datetime) -> None:
         raise LoginTooOld
 
 
-def check_age_of(session: TokenSession) -> None:
-    """Do what ``check_age`` does for the login that ``session`` began with."""
-    if conf.TOKENS_SESSION_MAX_AGE is not None:
-        check_age(login_of(session))
-
-
 def login_of(session: TokenSession) -> datetime:
     """Return when the session began."""
     using = session._state.db or DEFAULT_DB_ALIAS

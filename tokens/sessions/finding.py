@@ -29,7 +29,7 @@ def accepting(claims: Claims) -> TokenSession:
     )
     if not passwords.may_go_on(session.auth_hash, session.user):
         raise TokenRevoked(ClientReason.PASSWORD_CHANGED)
-    ages.check_age_of(session)
+    ages.check_age(ages.login_of(session))
     return session
 
 
@@ -61,7 +61,7 @@ def find(claims: Claims, *, used_up: bool = False) -> TokenSession:
         if used_up or not inherited.was_used_up(claims, using=blacklist.database()):
             raise
         return find(claims, used_up=True)
-    ages.check_age_of(session)
+    ages.check_age(ages.login_of(session))
     return session
 
 

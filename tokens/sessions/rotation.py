@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import CharField, DateTimeField
+from django.db.models import CharField
 
 from .. import clock, origin
 from ..claims import Claims
@@ -95,16 +95,11 @@ def swap(session: TokenSession, jti: str, *, using: str, **values: Any) -> bool:
     connection = connections[using]
     name = connection.ops.quote_name
     field_of: Any = TokenSession._meta.get_field
-    columns: list[str] = []
-    parameters: list[Any] = []
+    columns, parameters = [], []
     for field, value in [(field_of(key), value) for key, value in values.items()]:
         columns.append(f"{name(field.column)} = %s")
-        if type(field) is CharField and type(value) is str:  # which the database takes as is
-            parameters.append(value)
-        elif type(field) is DateTimeField and type(value) is datetime:  # as the tables keep it
-            parameters.append(connection.ops.adapt_datetimefield_value(value))
-        else:
-            parameters.append(field.get_db_prep_save(value, connection))
+        is_text = type(field) is CharField and type(value) is str  # which the database takes as is
+        parameters.append(value if is_text else field.get_db_prep_save(value, connection))
     parameters += [field_of("sid").get_db_prep_save(session.sid, connection), jti]
     sql = (
         f"UPDATE {name(TokenSession._meta.db_table)} SET {', '.join(columns)}"  # noqa: S608
