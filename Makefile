@@ -67,7 +67,7 @@ test-clusters: install  ## Run the tests that start clusters: nodes of Galera, a
 	DATABASE_URL=sqlite:///db.sqlite3 $(RUN) -m pytest -q -s -m clusters tests/test_clusters.py $(ARGS)
 
 test-long: install  ## Run the proofs of races, snapshots and the oracle at full length, which takes hours
-	RACE_ROUNDS=1000 SNAPSHOT_CHECKS=1000000 SNAPSHOT_MILLION=1 ORACLE_RUNS=10000 \
+	THOROUGH=1 RACE_ROUNDS=1000 SNAPSHOT_CHECKS=1000000 SNAPSHOT_MILLION=1 ORACLE_RUNS=10000 \
 		$(RUN) -m tests.databases --timeout=0 tests/test_races.py tests/test_cleanup_faults.py \
 		tests/test_snapshot_history.py tests/test_oracle.py $(ARGS)
 

@@ -21,7 +21,7 @@ from .conftest import PASSWORD
 from .processes import PATIENCE, environment
 
 ROOT = Path(__file__).resolve().parent.parent
-TABLES = {old_tables.BLACKLISTED, old_tables.OUTSTANDING}
+TABLES = (old_tables.BLACKLISTED, old_tables.OUTSTANDING)  # the one refers to the other
 
 
 def old_environment() -> dict[str, str]:
@@ -79,12 +79,12 @@ def has_tables() -> bool:
 def _tables() -> set[str]:
     with connection.cursor() as cursor:
         names = connection.introspection.table_names(cursor)
-    return TABLES.intersection(names)
+    return set(TABLES).intersection(names)
 
 
 def drop_by_hand() -> None:
     with connection.cursor() as cursor:
-        for table in (old_tables.BLACKLISTED, old_tables.OUTSTANDING):
+        for table in TABLES:
             cursor.execute(f"DROP TABLE IF EXISTS {table}")
 
 
@@ -101,9 +101,9 @@ def blacklist_at_old_server(jti: str) -> None:
 
 def _clean_up() -> None:
     """Leave the tables to the next test, if they are there, because to make them takes long."""
-    if _tables() == TABLES:
+    if _tables() == set(TABLES):
         with connection.cursor() as cursor:
-            for table in (old_tables.BLACKLISTED, old_tables.OUTSTANDING):
+            for table in TABLES:
                 cursor.execute(f"DELETE FROM {table}")
     else:
         drop_by_hand()

@@ -136,7 +136,7 @@ def test_the_database_knows_about_how_much_has_expired(
 ) -> None:
     monkeypatch.setattr(orders, "FEW", 1)
     monkeypatch.setattr("tokens.databases.sqlite.FEW", 1)
-    empty_the_file()
+    truncate()
     add_entries(live, ends=IN_A_WHILE)
     add_entries(expired)
     if analyzed or connection.vendor == "mysql":
@@ -145,7 +145,7 @@ def test_the_database_knows_about_how_much_has_expired(
     assert chosen.order is (Order.PHYSICAL if expired > live else Order.INDEX)
 
 
-def empty_the_file() -> None:
+def truncate() -> None:
     """Take back the blocks of rows that other tests have deleted: PostgreSQL counts blocks."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
