@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from .processes import PATIENCE
+
 PASSWORD = "correct horse battery staple"
 SPREAD = 0.012  # seconds between the sides of a round, at most
 MEETING = 0.3  # seconds that one side waits for the other before it commits, at most
@@ -105,7 +107,7 @@ def together(*sides: Callable[[], Any]) -> list[Any]:
             for connection in connections.all():
                 connection.cursor().close()
             _thread.meeting = meeting
-            barrier.wait(60)
+            barrier.wait(PATIENCE)
             time.sleep(delay)
             answers[number] = side()
         finally:

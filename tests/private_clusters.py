@@ -10,6 +10,7 @@ from typing import Any
 from . import driver
 from .private_server import SECONDS_TO_START, as_user, free_port, needs
 from .private_servers import MariaDB, Postgres
+from .processes import PATIENCE
 
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
 
@@ -147,7 +148,7 @@ class Standby(Postgres):
             cwd=self.directory,
             check=True,
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
 
     def admit(self) -> None:

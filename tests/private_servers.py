@@ -12,6 +12,7 @@ from typing import Any
 
 from . import driver
 from .private_server import Private, as_user, needs
+from .processes import PATIENCE
 
 FEWEST = 10  # connections that MariaDB can be told to allow
 
@@ -36,7 +37,7 @@ class Postgres(Private):
             cwd=self.directory,
             check=True,
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
 
     def server(self) -> list[str]:
@@ -133,7 +134,7 @@ class MariaDB(Private):
             cwd=self.directory,
             check=True,
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
 
     def server(self) -> list[str]:

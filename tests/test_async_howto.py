@@ -22,6 +22,7 @@ from tokens.models import TokenSession
 
 from .asynchronously import run
 from .conftest import MINUTE
+from .processes import PATIENCE
 from .snippets import HOWTO, snippet
 
 User: Any = get_user_model()
@@ -134,8 +135,6 @@ def test_a_view_answers_503_without_a_database(
 
 
 # A websocket
-
-PATIENCE = 200  # seconds
 
 
 class Socket:

@@ -85,7 +85,7 @@ def test_a_row_that_somebody_holds_on_to_is_passed_by_and_goes_next_time(add: An
     other.rollback()
     other.close()
     assert (report.outcome, report.removed) == ("succeeded", 3)
-    assert seconds < 20, "InnoDB's own patience is 50 seconds"
+    assert seconds < 45, "InnoDB's own patience is 50 seconds"
     assert model.objects.get() == held
     assert cleanup.run().removed == 1
 

@@ -30,6 +30,7 @@ from tokens.signals import cleanup_failed, cleanup_finished
 
 from .conftest import DAY, HOUR, MINUTE
 from .expiring import IN_A_WHILE, LONG_AGO, add_entries, add_run, add_sessions
+from .processes import PATIENCE
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -222,7 +223,7 @@ def test_of_two_runs_at_once_one_works_and_the_other_goes_away() -> None:
 
     def hold(_rows: Any) -> None:
         working.set()
-        done.wait(30)
+        done.wait(PATIENCE)
 
     def work() -> None:
         try:
@@ -232,10 +233,10 @@ def test_of_two_runs_at_once_one_works_and_the_other_goes_away() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert working.wait(30)
+    assert working.wait(PATIENCE)
     second = cleanup.run()
     done.set()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert (second.outcome, second.skipped, second.removed) == ("skipped", "running elsewhere", 0)
     assert [(r.outcome, r.removed) for r in reports] == [("succeeded", 4)]
     assert CleanupRun.objects.count() == 1
@@ -248,7 +249,7 @@ def test_of_many_that_start_together_each_row_is_removed_by_one() -> None:
 
     def work() -> None:
         try:
-            barrier.wait(30)
+            barrier.wait(PATIENCE)
             reports.append(cleanup.run(if_due=True, batch_size=5))
         finally:
             connection.close()
@@ -257,7 +258,7 @@ def test_of_many_that_start_together_each_row_is_removed_by_one() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert sorted(r.outcome for r in reports) == ["skipped"] * 7 + ["succeeded"]
     assert sum(r.removed for r in reports) == 40
     assert CleanupRun.objects.count() == 1

@@ -25,8 +25,9 @@ from tokens.models import BlacklistEntry, CleanupRun
 from tokens.signals import cleanup_failed
 
 from .conftest import DAY
+from .databases import THOROUGH
 from .expiring import add_entries, add_run
-from .processes import environment
+from .processes import PATIENCE, environment
 
 # One after the other: a database server lets no more than a hundred in.
 pytestmark = [
@@ -45,7 +46,6 @@ execute_from_command_line(
 )
 """
 PROCESSES = 8
-THOROUGH = os.environ.get("THOROUGH") == "1"
 ROUNDS = max(20 if THOROUGH else 6, int(os.environ.get("RACE_ROUNDS", "0")))
 
 only_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="a fault of SQLite's file")
@@ -59,7 +59,7 @@ only_postgresql = pytest.mark.skipif(
 
 def test_of_eight_processes_that_are_due_one_runs_each_round() -> None:
     context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(PROCESSES + 1, timeout=200)
+    barrier = context.Barrier(PROCESSES + 1, timeout=PATIENCE)
     answers = context.Queue()
     connections.close_all()
     children = [
@@ -71,7 +71,7 @@ def test_of_eight_processes_that_are_due_one_runs_each_round() -> None:
         for round_ in range(ROUNDS):
             _make_due(rows=7)
             barrier.wait()
-            outcomes = sorted(answers.get(timeout=200) for _ in children)
+            outcomes = sorted(answers.get(timeout=PATIENCE) for _ in children)
             done = [answer for answer in outcomes if answer[0] == "succeeded"]
             assert done == [("succeeded", 7)], (round_, outcomes)
             assert {answer[0] for answer in outcomes} <= {"succeeded", "skipped"}, outcomes
@@ -79,7 +79,7 @@ def test_of_eight_processes_that_are_due_one_runs_each_round() -> None:
             connections.close_all()
     finally:
         for child in children:
-            child.join(60)
+            child.join(PATIENCE)
     assert [child.exitcode for child in children] == [0] * PROCESSES
 
 
@@ -161,7 +161,7 @@ def test_a_file_that_is_busy_for_a_while_delays_a_run_and_does_not_end_it() -> N
             # Less patient than the other is slow.
             connection.cursor().execute("PRAGMA busy_timeout = 10")
             thread.start()
-            locked.wait(200)
+            locked.wait(PATIENCE)
 
     thread = threading.Thread(target=write_for_a_while)
     try:
@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_fails_the_run_which_says_so_and_the_next_goes_on(
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     full = child(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)))
@@ -244,7 +244,7 @@ def test_rows_that_others_update_at_that_moment_do_not_end_a_run_early() -> None
     finally:
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
     assert report.outcome == "succeeded"
     assert report.removed >= 1400
     cleanup.run()

@@ -10,6 +10,7 @@ from django.contrib.auth.models import AbstractUser
 from tokens.models import TokenSession
 
 from .conftest import PASSWORD
+from .processes import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +21,7 @@ class Browser:
     def __init__(self, url: str) -> None:
         # Without TLS. Otherwise httpx reads all of the system's certificates each time.
         headers = {"Origin": url, "Connection": "close"}  # or each answer waits for an ACK
-        self.http = httpx.Client(base_url=url, headers=headers, timeout=200, verify=False)  # noqa: S501
+        self.http = httpx.Client(base_url=url, headers=headers, timeout=PATIENCE, verify=False)  # noqa: S501
 
     def post(self, path: str, **given: Any) -> httpx.Response:
         return self.http.post(path, headers={"X-CSRFToken": self.csrf()}, **given)
@@ -93,7 +94,7 @@ def test_a_phone_beside_it_knows_nothing_of_cookies(
 ) -> None:
     browser = open_browser()
     browser.log_in()
-    with httpx.Client(base_url=live_server.url, timeout=200, verify=False) as phone:  # noqa: S501
+    with httpx.Client(base_url=live_server.url, timeout=PATIENCE, verify=False) as phone:  # noqa: S501
         body = {"username": "ada", "password": PASSWORD}
         asking = {"X-Tokens-In": "body"}
         tokens = phone.post("/api/token/", json=body, headers=asking).json()

@@ -21,6 +21,7 @@ from tokens.sessions import Ended, groups
 from tokens.signals import session_ended
 
 from .conftest import SECOND, Login, alive, dead
+from .processes import PATIENCE
 from .snippets import HOWTO, snippet
 from .threads import at_once, each_at_once
 
@@ -393,7 +394,7 @@ def test_a_login_that_is_committed_meanwhile_does_not_survive(user: Any) -> None
     end_waits = threading.Event()
 
     def end() -> Ended:
-        assert written.wait(200)
+        assert written.wait(PATIENCE)
         return sessions.end_for(User.objects.all())
 
     _, ended = each_at_once([log_in, end])

@@ -22,13 +22,14 @@ from tokens.jwt import AccessToken, RefreshToken, SlidingToken
 from tokens.models import BlacklistEntry, CleanupRun, TokenSession
 
 from .conftest import PASSWORD
+from .processes import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def http(live_server: Any) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=live_server.url, timeout=30) as client:
+    with httpx.Client(base_url=live_server.url, timeout=PATIENCE) as client:
         yield client
 
 

@@ -21,6 +21,7 @@ from tokens.schedule.lifespan import CleanupLifespan
 from .asgi import Server, serving, until
 from .conftest import DAY
 from .expiring import IN_A_WHILE, add_entries, add_run
+from .processes import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -46,7 +47,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def delete_batch(self: Any, cutoff: Any, *, limit: Any, reached: Any) -> Any:
         events.at_work.set()
-        assert events.may_end.wait(20)
+        assert events.may_end.wait(PATIENCE)
         return real(self, cutoff, limit=limit, reached=reached)
 
     replace_batches(monkeypatch, delete_batch)

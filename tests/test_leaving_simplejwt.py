@@ -51,7 +51,7 @@ from .leaving import old_project as old_project
 from .leaving import old_schema as old_schema
 from .leaving import old_server as old_server
 from .private_server import free_port
-from .processes import environment, wait_until
+from .processes import PATIENCE, environment, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -749,14 +749,14 @@ def new_server(old: dict[str, str]) -> Iterator[httpx.Client]:
             start_new_session=True,
         ) as child,
         # Without TLS there is no need to read all of the system's certificates.
-        httpx.Client(base_url=f"http://{bind}/api/", timeout=200, verify=False) as client,  # noqa: S501
+        httpx.Client(base_url=f"http://{bind}/api/", timeout=PATIENCE, verify=False) as client,  # noqa: S501
     ):
         try:
             wait_until(lambda: child.poll() is None and _answers(client))
             yield client
         finally:
             child.send_signal(signal.SIGTERM)
-            child.wait(200)
+            child.wait(PATIENCE)
 
 
 def post(server: httpx.Client, path: str, **body: str) -> tuple[int, dict[str, str]]:

@@ -17,6 +17,7 @@ from tokens.schedule.lifespan import CleanupLifespan
 
 from .asgi import Server, until
 from .conftest import HOUR
+from .processes import PATIENCE
 
 pytestmark = pytest.mark.any_database
 
@@ -30,7 +31,7 @@ def threads() -> Iterator[None]:
     """Hold each test to the rule that its threads end."""
     yield
     for thread in ours():
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -164,7 +165,7 @@ def test_a_batch_that_hangs_is_left_behind_after_a_while(
 
     def hang(**options: Any) -> Any:
         hanging.set()
-        released.wait(30)
+        released.wait(PATIENCE)
         return CleanupReport("succeeded")
 
     monkeypatch.setattr(cleanup, "run", hang)
@@ -185,7 +186,7 @@ def test_it_stops_when_the_server_cancels_it(runs: Any) -> None:
 
     asyncio.run(main())
     for thread in ours():
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 

@@ -1,7 +1,6 @@
 """A transaction that loses a race is tried again, unless it is the caller's."""
 
 import logging
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,11 +25,11 @@ from tokens.jwt import AccessToken, RefreshToken
 from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import PASSWORD, Login
+from .databases import THOROUGH
 from .threads import each_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-THOROUGH = os.environ.get("THOROUGH") == "1"
 ATTEMPTS = 1 + len(retry.RACE_WAITS)
 
 

@@ -24,7 +24,7 @@ from tokens.jwt import AccessToken, RefreshToken
 
 from .canned import canned
 from .conftest import DAY
-from .processes import environment, wait_until
+from .processes import PATIENCE, environment, wait_until
 from .services import Machine, Service, basic, make_service
 from .snippets import HOWTO, snippet
 from .test_feed_rules import OTHERS, REVOKE, YOUNG, read_feed, verdict
@@ -52,7 +52,7 @@ def run(beginning: str) -> dict[str, Any]:
 
 def answers(url: str, **headers: str) -> httpx.Response | None:
     try:
-        return httpx.get(url, headers=headers, timeout=200, verify=False)  # noqa: S501
+        return httpx.get(url, headers=headers, timeout=PATIENCE, verify=False)  # noqa: S501
     except httpx.TransportError:
         return None
 
@@ -64,7 +64,7 @@ def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes
         yield process
     finally:
         process.terminate()
-        process.wait(200)
+        process.wait(PATIENCE)
 
 
 def test_a_service_is_a_user_with_one_right(user: AbstractUser, settings: Any) -> None:
@@ -150,7 +150,7 @@ def in_javascript(url: str, tmp_path: Path, payloads: list[dict[str, Any]]) -> l
         input="".join(json.dumps(payload) + "\n" for payload in payloads),
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -208,7 +208,7 @@ def test_a_reader_in_javascript_renews_its_copy_and_decides_nothing_without_one(
             input=f"{json.dumps(payload)}\n" * 2,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=PATIENCE,
             check=True,
         )
     assert set(done.stdout.splitlines()) == {'"the copy of the feed is too old"'}

@@ -26,7 +26,7 @@ from . import chroot
 from .broken_file import SQLite
 from .private_server import free_port
 from .private_servers import MariaDB, Postgres
-from .processes import environment
+from .processes import PATIENCE, environment
 from .traffic import (
     CHECKS,
     HEALTH,
@@ -153,11 +153,11 @@ def _serve(database: Any, log: Path, max_age: float) -> Iterator[Site]:
     ):
         site = Site(port, max_age)
         try:
-            assert wait_for(lambda: _answers(site), 200), log.read_text()
+            assert wait_for(lambda: _answers(site), PATIENCE), log.read_text()
             yield site
         finally:
             child.send_signal(signal.SIGTERM)
-            child.wait(200)
+            child.wait(PATIENCE)
     # No worker died of it, and nothing was answered with 500.
     text = log.read_text()
     assert "Internal Server Error" not in text
@@ -194,7 +194,7 @@ def test_an_outage_lets_no_revoked_token_in_and_no_good_one_be_thrown_away(
             for one in traffic:
                 is_felt(one, FAULTS[fault], began)
         ended = time.monotonic()
-        assert wait_for(lambda: all(one.has_recovered(ended) for one in traffic), 60)
+        assert wait_for(lambda: all(one.has_recovered(ended) for one in traffic), PATIENCE)
     for one in traffic:
         assert not one.errors
         wrong = [answer for answer in one.answers if answer.wrong]
@@ -243,7 +243,7 @@ def is_felt(traffic: Traffic, denied: str, began: float) -> None:
     elif denied == "much":
         for some in (WRITES, CHECKS):
             refused = partial(_is_refused, traffic, some, began)
-            assert wait_for(refused, 60), some
+            assert wait_for(refused, PATIENCE), some
     elif denied == "time":
         # Nothing at all, unless a time limit of the driver ended the wait. A process of the server
         # that was just being made may have escaped for a moment.

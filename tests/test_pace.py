@@ -22,7 +22,7 @@ from tokens.models import BlacklistEntry
 
 from .expiring import add_entries
 from .private_server import as_user, free_port, needs
-from .processes import wait_until
+from .processes import PATIENCE, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -323,7 +323,7 @@ def pooled() -> Iterator[int]:
             yield port
         finally:
             child.terminate()
-            child.wait(30)
+            child.wait(PATIENCE)
 
 
 def _listens(port: int) -> bool:

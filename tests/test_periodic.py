@@ -18,6 +18,7 @@ from tokens.schedule import periodic
 from tokens.schedule.periodic import Periodic
 
 from .expiring import add_entries, add_run
+from .processes import PATIENCE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -328,7 +329,7 @@ def test_it_can_be_stopped_while_it_waits(caplog: pytest.LogCaptureFixture) -> N
     thread = threading.Thread(target=Periodic(answering("succeeded"), stop=stop).run)
     thread.start()
     stop.set()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert caplog.messages == [
         "Token cleanup task started. Will run every 24 hours.",

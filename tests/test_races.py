@@ -21,6 +21,7 @@ from tokens.models import BlacklistEntry, TokenSession
 
 from .conftest import Login
 from .forge import JTI
+from .processes import PATIENCE
 from .threads import at_once, each_at_once
 
 # One after the other: a database server lets no more than a hundred in.
@@ -141,7 +142,7 @@ def test_a_token_of_plain_simplejwt_is_adopted_once(
 
 
 def _refresh_in_a_process(login: Login, raw: str, barrier: Any, results: Any) -> None:
-    barrier.wait(200)
+    barrier.wait(PATIENCE)
     answer = login.refresh(raw)
     body = answer.json()
     payload = RefreshToken(body["refresh"], verify=False).payload if "refresh" in body else {}
@@ -164,9 +165,9 @@ def test_processes_race_as_threads_do(grace: int, user: AbstractUser, settings: 
         ]
         for worker in workers:
             worker.start()
-        answers = [results.get(timeout=200) for _ in workers]
+        answers = [results.get(timeout=PATIENCE) for _ in workers]
         for worker in workers:
-            worker.join(60)
+            worker.join(PATIENCE)
         successes = [jti for status, jti in answers if status == 200]
         assert {status for status, _ in answers} <= {200, 401}
         assert len(successes) == (8 if grace else 1)

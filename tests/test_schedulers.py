@@ -24,7 +24,7 @@ from tokens.schedule import celery as for_celery
 from tokens.schedule import task
 
 from .expiring import add_entries, add_run
-from .processes import command, environment, wait_until
+from .processes import PATIENCE, command, environment, wait_until
 from .snippets import snippet
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -164,7 +164,7 @@ class Paste:
             process.terminate()
         for process in self._processes:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(60)
+                process.wait(PATIENCE)
             with suppress(ProcessLookupError):  # Nothing of it is left, as it should be.
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from .processes import wait_until
+from .processes import PATIENCE, wait_until
 from .snippets import snippet
 
 pytestmark = pytest.mark.any_database
@@ -100,7 +100,7 @@ def container(tmp_path: Path) -> Iterator[Start]:
 
 def test_the_loop_starts_the_command(tmp_path: Path, container: Start) -> None:
     process = container(python=RECORDER, sleep="#!/bin/sh\nkill $PPID\n")
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     assert recorded(tmp_path / "record") == COMMAND
 
 
@@ -115,7 +115,7 @@ def test_the_loop_rests_for_an_hour_and_after_a_failure_for_a_minute(
     tmp_path: Path, container: Start, code: int, rest: str
 ) -> None:
     sleep = '#!/bin/sh\necho "$1" > "$RECORD"\nkill $PPID\n'
-    assert container(python=f"#!/bin/sh\nexit {code}\n", sleep=sleep).wait(30) == 0
+    assert container(python=f"#!/bin/sh\nexit {code}\n", sleep=sleep).wait(PATIENCE) == 0
     assert recorded(tmp_path / "record") == [rest]
 
 
@@ -130,7 +130,7 @@ while :; do /bin/sleep 0.1; done
     process = container(python=python, sleep="#!/bin/sh\nexit 1\n")
     wait_until(record.exists)
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     assert recorded(record) == ["started", "stopped"]
     assert process.stderr is not None
     assert process.stderr.read() == ""

@@ -26,6 +26,8 @@ from tokens.claims import Claims
 from tokens.keys import new_sid
 from tokens.snapshot import DatabaseSnapshot, Limits
 
+from .databases import THOROUGH
+from .processes import PATIENCE
 from .threads import each_at_once
 
 # One after the other: a database server lets no more than a hundred in.
@@ -35,7 +37,6 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-THOROUGH = os.environ.get("THOROUGH") == "1"
 CHECKS = int(os.environ.get("SNAPSHOT_CHECKS", "20000" if THOROUGH else "8000"))
 MILLION = bool(os.environ.get("SNAPSHOT_MILLION"))
 PROCESSES = 8
@@ -194,7 +195,7 @@ def workers(
             seen.extend(answers.get(timeout=900) for _ in children)
         finally:
             for child in children:
-                child.join(30)
+                child.join(PATIENCE)
                 if child.is_alive():
                     child.kill()
 

@@ -28,7 +28,7 @@ from . import streams
 from .calling import Terminal
 from .conftest import HOUR
 from .expiring import IN_A_WHILE, add_entries, add_run, add_sessions
-from .processes import command, environment
+from .processes import PATIENCE, command, environment
 from .streams import FAULTS, run
 
 pytestmark = [
@@ -562,6 +562,6 @@ def test_a_process_exits_with_the_code_of_its_work(streams: str) -> None:
     script = f"exec {' '.join(command('cleanup_tokens'))} {streams}"
     # The log writes to standard error as well.
     env = environment(LOG_LEVEL="INFO")
-    done = subprocess.run(["sh", "-c", script], env=env, timeout=120, check=False)
+    done = subprocess.run(["sh", "-c", script], env=env, timeout=PATIENCE, check=False)
     assert done.returncode == 0
     assert not BlacklistEntry.objects.exists()

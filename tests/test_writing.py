@@ -13,6 +13,8 @@ import pytest
 from tokens.management import writing
 from tokens.management.writing import Unwritten, write
 
+from .processes import PATIENCE
+
 pytestmark = pytest.mark.any_database
 
 
@@ -33,7 +35,7 @@ def test_a_pipe_that_does_not_block_gets_all_of_it(monkeypatch: pytest.MonkeyPat
         stream.write("before ")
         reader.start()
         write(stream, text)
-    reader.join(30)
+    reader.join(PATIENCE)
     assert b"".join(found).decode() == f"before {text}"
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from .processes import PATIENCE
+
 PASSWORD = "correct horse battery staple"
 PAUSE = 0.2  # seconds; others need the processor, too
-PATIENCE = 30  # seconds; nothing may take as long
 
 ME, STATELESS, VERIFY = "GET /api/me/", "GET /api/stateless/", "POST /api/token/verify/"
 LOGOUT, REFRESH = "POST /api/logout/", "POST /api/token/refresh/"
